@@ -105,7 +105,7 @@ impl From<tradewind_core::rollout::Mark> for RevisionMark {
             generation,
             at,
             actor,
-            cause: cause.into(),
+            cause,
             of,
             outcome,
             reason,

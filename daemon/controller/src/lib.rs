@@ -531,12 +531,12 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
         entry
             .allocations
             .values_mut()
-            .for_each(|live| live.outcome_unknown = live.record.stage == Stage::Intended);
+            .for_each(|live| live.outcome_unknown = live.record.intent.stage == Stage::Intended);
         // What has allocations of its generation has been planned; the rest will be.
         let newest = entry
             .allocations
             .values()
-            .map(|l| l.record.generation)
+            .map(|l| l.record.intent.generation)
             .max()
             .unwrap_or(0);
         if newest == entry.record.generation {

@@ -285,17 +285,18 @@ async fn leave(store: &Memory, cloud: &Cloud, at: usize, what: Leftover) {
                 .parse::<AllocationId>()
                 .expect("an id");
         }
-        Leftover::Begun => (record.stage, record.attempt) = (Stage::Intended, record.attempt + 1),
-        Leftover::Removing => record.stage = Stage::Removing,
-        Leftover::Superseded => record.superseded = true,
-        Leftover::Lost => record.lost = true,
+        Leftover::Begun => record.intent.apply_again(),
+        Leftover::Removing => record.intent.stage = Stage::Removing,
+        Leftover::Superseded => record.intent.superseded = true,
+        Leftover::Lost => record.status.lost = true,
         Leftover::Resized(replicas) => {
-            record.held = record.held.max(replicas);
-            (record.replicas, record.wanted, record.stage, record.attempt) =
-                (replicas, None, Stage::Intended, record.attempt + 1);
+            record.handle.held = record.handle.held.max(replicas);
+            (record.intent.replicas, record.intent.wanted) = (replicas, None);
+            record.intent.apply_again();
         }
         Leftover::Stateless => {
-            (record.stage, record.state, record.phase) = (Stage::Intended, None, Phase::Pending)
+            record.intent.stage = Stage::Intended;
+            (record.handle.state, record.status.phase) = (None, Phase::Pending);
         }
     }
     store.set(

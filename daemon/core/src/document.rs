@@ -1,6 +1,7 @@
 //! The envelope of every stored document: a JSON object whose field `v` says of which version it is. A document of a newer version is
 //! refused and left as it is; one of an older version is upgraded step by step. What a document means, this module must not know.
 
+mod allocation;
 pub(crate) mod forms;
 mod kinds;
 

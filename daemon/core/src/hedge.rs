@@ -123,16 +123,17 @@ pub fn stands_behind<'a>(
     record: &AllocationRecord,
     all: impl IntoIterator<Item = &'a AllocationRecord>,
 ) -> bool {
-    let Some(hedge) = &record.hedge else {
+    let Some(hedge) = &record.intent.hedge else {
         return false;
     };
     let before = |r: &AllocationRecord| {
-        r.stage != Stage::Removing
-            && r.hedge
+        r.intent.stage != Stage::Removing
+            && r.intent
+                .hedge
                 .as_ref()
                 .is_some_and(|h| h.group == hedge.group && h.rank < hedge.rank)
     };
-    record.stage != Stage::Removing && all.into_iter().any(before)
+    record.intent.stage != Stage::Removing && all.into_iter().any(before)
 }
 
 /// A member as it is now.
@@ -149,13 +150,13 @@ pub struct Member {
 impl Member {
     pub fn of(record: &AllocationRecord, ready: bool, first: &AllocationRecord) -> Self {
         Self {
-            rank: record.hedge.as_ref().map_or(0, |h| h.rank),
-            ready: ready && record.stage == Stage::Applied,
-            alive: record.stage != Stage::Removing
-                && !matches!(record.phase, Phase::Gone | Phase::Failed),
-            wanted: !record.superseded
-                && record.workload == first.workload
-                && record.replicas == first.replicas,
+            rank: record.intent.hedge.as_ref().map_or(0, |h| h.rank),
+            ready: ready && record.intent.stage == Stage::Applied,
+            alive: record.intent.stage != Stage::Removing
+                && !matches!(record.status.phase, Phase::Gone | Phase::Failed),
+            wanted: !record.intent.superseded
+                && record.intent.workload == first.intent.workload
+                && record.intent.replicas == first.intent.replicas,
         }
     }
 }

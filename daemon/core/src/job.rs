@@ -105,19 +105,19 @@ impl End {
 
 /// Whether every replica of a job has ended for good: nothing of it is ever asked for again.
 pub fn is_over(record: &AllocationRecord) -> bool {
-    let is_job = matches!(record.workload.run, Run::Job { .. });
-    let written =
-        record.replicas > 0 && (0..record.replicas).all(|index| record.ended.contains_key(&index));
+    let is_job = matches!(record.intent.workload.run, Run::Job { .. });
+    let written = record.intent.replicas > 0
+        && (0..record.intent.replicas).all(|index| record.status.ended.contains_key(&index));
     // Written before ends were on record.
-    let before = record.ended.is_empty()
-        && record.stage == Stage::Applied
-        && record.phase == Phase::Succeeded;
+    let before = record.status.ended.is_empty()
+        && record.intent.stage == Stage::Applied
+        && record.status.phase == Phase::Succeeded;
     is_job && (written || before)
 }
 
 /// The phase of a job of which everything has ended.
 pub fn outcome(record: &AllocationRecord) -> Phase {
-    if record.ended.values().all(|end| end.succeeded) {
+    if record.status.ended.values().all(|end| end.succeeded) {
         Phase::Succeeded
     } else {
         Phase::Failed
@@ -127,9 +127,10 @@ pub fn outcome(record: &AllocationRecord) -> Phase {
 /// What is known of a job that is over, without asking anybody. None where it was over before ends were on record.
 pub fn observation(record: &AllocationRecord) -> Option<Observation> {
     let replicas: Vec<Replica> = record
+        .status
         .ended
         .iter()
-        .filter(|(i, _)| **i < record.replicas)
+        .filter(|(i, _)| **i < record.intent.replicas)
         .map(|(i, end)| end.replica(*i))
         .collect();
     let trouble = replicas
@@ -153,13 +154,13 @@ pub fn observation(record: &AllocationRecord) -> Option<Observation> {
 /// Brings what a provider says together with what is final: takes its start and new ends into the record, and shows those that are there as
 /// they were.
 pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Instant) -> Concluded {
-    if !matches!(record.workload.run, Run::Job { .. }) {
+    if !matches!(record.intent.workload.run, Run::Job { .. }) {
         return Concluded::default();
     }
     let begun = deadline::note_start(record, seen, now);
-    let before = record.ended.len();
-    if is_over(record) && record.ended.is_empty() {
-        record.ended = (0..record.replicas)
+    let before = record.status.ended.len();
+    if is_over(record) && record.status.ended.is_empty() {
+        record.status.ended = (0..record.intent.replicas)
             .map(|index| (index, End::blank(true)))
             .collect();
     }
@@ -169,28 +170,33 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
         Some(replica) => replica.phase == Phase::Gone,
         None => seen.phase == Phase::Gone || !seen.replicas.is_empty(),
     };
-    let forgotten = record.ended.keys().any(|index| is_gone(*index));
+    let forgotten = record.status.ended.keys().any(|index| is_gone(*index));
     // A provider may tell of the whole only.
     if seen.phase == Phase::Succeeded && seen.replicas.is_empty() {
-        for index in 0..record.replicas {
+        for index in 0..record.intent.replicas {
             record
+                .status
                 .ended
                 .entry(index)
                 .or_insert_with(|| End::blank(true));
         }
     }
-    for replica in seen.replicas.iter().filter(|r| r.index < record.replicas) {
-        if !known(&record.ended, replica.index)
+    for replica in seen
+        .replicas
+        .iter()
+        .filter(|r| r.index < record.intent.replicas)
+    {
+        if !known(&record.status.ended, replica.index)
             && let Some(end) = End::of(replica)
         {
-            record.ended.insert(replica.index, end);
+            record.status.ended.insert(replica.index, end);
         }
     }
-    let open: Vec<u32> = (0..record.replicas)
-        .filter(|index| !known(&record.ended, *index))
+    let open: Vec<u32> = (0..record.intent.replicas)
+        .filter(|index| !known(&record.status.ended, *index))
         .collect();
     let closes = forgotten && !open.is_empty() && open.iter().all(|index| is_gone(*index));
-    for (index, end) in &record.ended {
+    for (index, end) in &record.status.ended {
         match seen.replicas.iter_mut().find(|r| r.index == *index) {
             Some(replica) if replica.phase == end.phase() => {}
             Some(replica) => *replica = end.replica(*index),
@@ -204,10 +210,11 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
     if is_over(record) {
         if !closes {
             // What has ended needs its start no more; what is made elsewhere does.
-            record.began = None;
+            record.status.began = None;
         }
         seen.phase = outcome(record);
         seen.replicas = record
+            .status
             .ended
             .iter()
             .map(|(index, end)| end_or_told(seen, *index, end))
@@ -218,7 +225,7 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
         }
     }
     Concluded {
-        more: record.ended.len() != before || closes || begun,
+        more: record.status.ended.len() != before || closes || begun,
         forgotten,
         closes,
     }
@@ -235,12 +242,10 @@ fn end_or_told(seen: &Observation, index: u32, end: &End) -> Replica {
 
 /// Leaves what has ended alone for good: nothing else is of this record any more.
 pub fn close(record: &mut AllocationRecord) {
-    let ended = std::mem::take(&mut record.ended);
-    record.ended = (0u32..).zip(ended.into_values()).collect();
-    record.replicas = u32::try_from(record.ended.len()).unwrap_or(u32::MAX);
-    (record.wanted, record.held, record.stage) =
-        (Some(record.replicas), record.replicas, Stage::Applied);
-    record.phase = outcome(record);
+    let ended = std::mem::take(&mut record.status.ended);
+    record.status.ended = (0u32..).zip(ended.into_values()).collect();
+    record.settle(u32::try_from(record.status.ended.len()).unwrap_or(u32::MAX));
+    record.status.phase = outcome(record);
 }
 
 /// What is left to be planned when that which has ended is left alone: where fewer or more of a job have ended than it wants in all, those
@@ -257,11 +262,12 @@ pub fn set_aside(
     {
         let need = plan::need_digest(&Need::of(task));
         let over = |r: &&AllocationRecord| {
-            let same = r.need == need && !plan::needs_new_replicas(&r.workload, &task.workload);
+            let same = r.intent.need == need
+                && !plan::needs_new_replicas(&r.intent.workload, &task.workload);
             plan::serves(r, &task.name, task.target.as_ref()) && is_over(r) && same
         };
         let done: Vec<_> = actual.iter().filter(over).collect();
-        let replicas: u32 = done.iter().map(|r| r.replicas).sum();
+        let replicas: u32 = done.iter().map(|r| r.intent.replicas).sum();
         if !done.is_empty() && replicas != task.replicas {
             task.replicas = task.replicas.saturating_sub(replicas);
             aside.extend(done.into_iter().map(|r| r.id.clone()));
@@ -282,6 +288,7 @@ mod tests {
     use super::*;
     use crate::{
         manifest,
+        record::{AllocationStatus, Handle, Intent},
         units::MicroUsd,
         workload::{ChosenOffer, Workload},
     };
@@ -313,33 +320,39 @@ mod tests {
             deployment: "x".parse().expect("a name"),
             task: task.name.clone(),
             target: None,
-            provider: "p".parse().expect("a name"),
-            offer,
-            hourly: MicroUsd(1),
-            takes: None,
-            replicas,
-            generation: 1,
-            workload,
-            need: plan::need_digest(&Need::of(&task)),
-            decision: None,
-            stage: Stage::Applied,
-            superseded: false,
-            wanted: None,
-            held: replicas,
-            drain: None,
-            traffic: None,
-            attempt: 0,
-            state: Some(Vec::new()),
-            phase: Phase::Running,
-            created_at: Instant(0),
-            meter: None,
-            recovery: Default::default(),
-            lost: false,
-            hedge: None,
-            pinned: false,
-            ended: BTreeMap::new(),
-            began: None,
-            deadline: None,
+            intent: Intent {
+                provider: "p".parse().expect("a name"),
+                offer,
+                hourly: MicroUsd(1),
+                takes: None,
+                replicas,
+                generation: 1,
+                workload,
+                need: plan::need_digest(&Need::of(&task)),
+                decision: None,
+                stage: Stage::Applied,
+                superseded: false,
+                wanted: None,
+                drain: None,
+                traffic: None,
+                attempt: 0,
+                created_at: Instant(0),
+                hedge: None,
+                deadline: None,
+            },
+            handle: Handle {
+                held: replicas,
+                state: Some(Vec::new()),
+                pinned: false,
+            },
+            status: AllocationStatus {
+                phase: Phase::Running,
+                meter: None,
+                recovery: Default::default(),
+                lost: false,
+                ended: BTreeMap::new(),
+                began: None,
+            },
         }
     }
 
@@ -411,7 +424,7 @@ mod tests {
         );
         // Of a service nothing is final.
         let mut service = record(task(1).workload, 1);
-        service.workload.run = Run::Service;
+        service.intent.workload.run = Run::Service;
         assert_eq!(
             conclude(&mut service, &mut seen(Succeeded, &[Succeeded]), NOW),
             Concluded::default()
@@ -420,14 +433,12 @@ mod tests {
 
     #[test]
     fn a_job_that_was_over_before_ends_were_on_record_stays_so() {
-        let mut job = AllocationRecord {
-            phase: Succeeded,
-            ..record(task(2).workload, 2)
-        };
+        let mut job = record(task(2).workload, 2);
+        job.status.phase = Succeeded;
         assert!(is_over(&job) && observation(&job).is_none());
         let mut gone = seen(Gone, &[]);
         assert!(conclude(&mut job, &mut gone, NOW).more);
-        assert_eq!((gone.phase, job.ended.len()), (Succeeded, 2));
+        assert_eq!((gone.phase, job.status.ended.len()), (Succeeded, 2));
     }
 
     #[test]
@@ -447,18 +458,20 @@ mod tests {
         let mut gone = seen(Gone, &[]);
         assert!(conclude(&mut job, &mut gone, NOW).closes);
         assert_eq!(
-            (job.replicas, job.goal(), gone.phase, is_over(&job)),
+            (
+                job.intent.replicas,
+                job.intent.goal(),
+                gone.phase,
+                is_over(&job)
+            ),
             (1, 1, Succeeded, true)
         );
         let (tasks, rest) = set_aside(std::slice::from_ref(&three), std::slice::from_ref(&job))
             .expect("one of three");
         assert_eq!((tasks[0].replicas, rest.len()), (2, 0));
         // Where all of it has ended there is nothing to do, and another version is another job.
-        let whole = record(task(1).workload, 1);
-        let whole = AllocationRecord {
-            ended: [(0, End::blank(true))].into(),
-            ..whole
-        };
+        let mut whole = record(task(1).workload, 1);
+        whole.status.ended = [(0, End::blank(true))].into();
         assert_eq!(set_aside(&[task(1)], std::slice::from_ref(&whole)), None);
         let mut other = task(2);
         other.workload.command.push("more".to_owned());

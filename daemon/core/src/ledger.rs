@@ -10,7 +10,6 @@ use crate::{
     names::Namespace,
     record::{AllocationRecord, Stage},
     units::{Instant, MicroUsd, Millis, UnitError},
-    workload::Phase,
 };
 
 const HOUR: u64 = 3_600_000;
@@ -263,11 +262,11 @@ impl Ledger {
 impl Meter {
     /// Of a record that was written before there were meters: it has cost the same since it was made.
     fn of(record: &AllocationRecord) -> Self {
-        match record.meter {
+        match record.status.meter {
             Some(meter) => meter,
-            None if record.state.is_some() => Self {
+            None if record.handle.state.is_some() => Self {
                 hourly: record.hourly_total(),
-                since: record.created_at,
+                since: record.intent.created_at,
                 metered: None,
             },
             None => Self::default(),
@@ -276,9 +275,9 @@ impl Meter {
 
     /// What the record costs per hour as it is.
     fn rate(&self, record: &AllocationRecord) -> MicroUsd {
-        match record.stage {
-            _ if record.state.is_none() => MicroUsd(0),
-            Stage::Applied if has_ended(record) => MicroUsd(0),
+        match record.intent.stage {
+            _ if record.handle.state.is_none() => MicroUsd(0),
+            Stage::Applied if record.status.phase.is_final() => MicroUsd(0),
             Stage::Applied => self.metered.unwrap_or_else(|| record.hourly_total()),
             Stage::Intended | Stage::Removing => self.hourly,
         }
@@ -302,11 +301,11 @@ impl Meter {
 pub fn turn(record: &mut AllocationRecord, now: Instant) -> Option<Segment> {
     let meter = Meter::of(record);
     let hourly = meter.rate(record);
-    if hourly == meter.hourly && record.meter.is_some() {
+    if hourly == meter.hourly && record.status.meter.is_some() {
         return None;
     }
     let ended = Meter::running(record, now);
-    record.meter = Some(Meter {
+    record.status.meter = Some(Meter {
         hourly,
         since: now,
         ..meter
@@ -321,9 +320,9 @@ pub fn observed(
     metered: Option<MicroUsd>,
     now: Instant,
 ) -> Option<Segment> {
-    if !has_ended(record) {
+    if !record.status.phase.is_final() {
         let metered = unexpected(record, metered);
-        record.meter = Some(Meter {
+        record.status.meter = Some(Meter {
             metered,
             ..Meter::of(record)
         });
@@ -334,14 +333,13 @@ pub fn observed(
 /// Whether `observed` would leave the record as it is.
 #[must_use]
 pub fn is_settled(record: &AllocationRecord, metered: Option<MicroUsd>) -> bool {
-    let same = |meter: Meter| has_ended(record) || meter.metered == unexpected(record, metered);
+    let same = |meter: Meter| {
+        record.status.phase.is_final() || meter.metered == unexpected(record, metered)
+    };
     record
+        .status
         .meter
         .is_some_and(|meter| same(meter) && meter.rate(record) == meter.hourly)
-}
-
-fn has_ended(record: &AllocationRecord) -> bool {
-    matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone)
 }
 
 /// What a provider says of the cost, where it is not what was agreed.

@@ -42,8 +42,8 @@ impl Place {
     /// Where an allocation is.
     pub fn of(record: &AllocationRecord) -> Self {
         Self {
-            provider: record.provider.clone(),
-            region: record.offer.region.clone(),
+            provider: record.intent.provider.clone(),
+            region: record.intent.offer.region.clone(),
         }
     }
 }

@@ -91,15 +91,12 @@ pub fn need_digest(need: &Need) -> Digest {
 
 /// Whether an allocation stands for its task: nothing has replaced it, and it is not on its way out.
 pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
-    record.stage != Stage::Removing
-        && !record.superseded
-        && record.task == *task
-        && record.target.as_ref() == target
+    record.intent.stays() && record.task == *task && record.target.as_ref() == target
 }
 
 /// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
 pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
-    serves(record, &task.name, task.target.as_ref()) && record.generation >= task.since
+    serves(record, &task.name, task.target.as_ref()) && record.intent.generation >= task.since
 }
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
@@ -112,17 +109,17 @@ pub fn settled(
         return Some(Vec::new());
     }
     let mine: Vec<_> = actual.iter().filter(|r| stands_for(r, task)).collect();
-    let replicas: u64 = mine.iter().map(|r| u64::from(r.goal())).sum();
+    let replicas: u64 = mine.iter().map(|r| u64::from(r.intent.goal())).sum();
     let fits = replicas == u64::from(task.replicas)
         && mine
             .iter()
-            .all(|r| r.need == need && r.phase != Phase::Gone);
+            .all(|r| r.intent.need == need && r.status.phase != Phase::Gone);
     let back =
         || returning(task, need, actual).map(|all| all.into_iter().map(placement_of).collect());
     // What still runs of the wanted version goes before what has been begun in its stead.
     let begun = || {
         mine.iter()
-            .any(|r| !needs_new_replicas(&r.workload, &task.workload))
+            .any(|r| !needs_new_replicas(&r.intent.workload, &task.workload))
     };
     match back() {
         Some(there) if !begun() => Some(there),
@@ -138,21 +135,22 @@ fn returning<'a>(
 ) -> Option<Vec<&'a AllocationRecord>> {
     let is_back = |r: &&AllocationRecord| takes_over(r, task, need);
     let all: Vec<_> = actual.iter().filter(is_back).collect();
-    let replicas: u64 = all.iter().map(|r| u64::from(r.goal())).sum();
+    let replicas: u64 = all.iter().map(|r| u64::from(r.intent.goal())).sum();
     let distinct = all.iter().enumerate().all(|(i, a)| {
-        !all.iter()
-            .skip(i + 1)
-            .any(|b| a.provider == b.provider && a.offer.id == b.offer.id)
+        !all.iter().skip(i + 1).any(|b| {
+            a.intent.provider == b.intent.provider && a.intent.offer.id == b.intent.offer.id
+        })
     });
     (replicas == u64::from(task.replicas) && distinct).then_some(all)
 }
 
 /// Whether what gives way could be taken back for a task as it is wanted now.
 fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool {
-    let same =
-        record.task == task.name && record.target == task.target && record.stage != Stage::Removing;
-    same && record.need == need
-        && !needs_new_replicas(&record.workload, &task.workload)
+    let same = record.task == task.name
+        && record.target == task.target
+        && record.intent.stage != Stage::Removing;
+    same && record.intent.need == need
+        && !needs_new_replicas(&record.intent.workload, &task.workload)
         && returns(record)
 }
 
@@ -160,7 +158,7 @@ fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool 
 pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
     let mine = actual
         .iter()
-        .filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+        .filter(|r| stands_for(r, task) && r.status.phase != Phase::Gone);
     mine.map(placement_of).collect()
 }
 
@@ -168,30 +166,29 @@ pub fn current(task: &Resolved, actual: &[AllocationRecord]) -> Vec<Placement> {
 pub fn with_current(mut want: Want, task: &Resolved, actual: &[AllocationRecord]) -> Want {
     let mine = actual
         .iter()
-        .filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+        .filter(|r| stands_for(r, task) && r.status.phase != Phase::Gone);
     // An intended allocation has no effect yet, but its place is promised.
     want.current = mine
         .map(|r| {
             (
-                r.provider.clone(),
-                r.offer.id.clone(),
-                r.goal().max(r.replicas),
+                r.intent.provider.clone(),
+                r.intent.offer.id.clone(),
+                r.intent.goal().max(r.intent.replicas),
             )
         })
         .collect();
     // What gives way holds room for its return.
     let need = need_digest(&Need::of(task));
     for back in actual.iter().filter(|r| takes_over(r, task, need)) {
-        match want
-            .current
-            .iter_mut()
-            .find(|(provider, offer, _)| *provider == back.provider && *offer == back.offer.id)
-        {
-            Some((_, _, replicas)) => *replicas = (*replicas).max(back.replicas),
-            None => {
-                want.current
-                    .push((back.provider.clone(), back.offer.id.clone(), back.replicas))
-            }
+        match want.current.iter_mut().find(|(provider, offer, _)| {
+            *provider == back.intent.provider && *offer == back.intent.offer.id
+        }) {
+            Some((_, _, replicas)) => *replicas = (*replicas).max(back.intent.replicas),
+            None => want.current.push((
+                back.intent.provider.clone(),
+                back.intent.offer.id.clone(),
+                back.intent.replicas,
+            )),
         }
     }
     want
@@ -206,10 +203,10 @@ pub fn on_silent_providers<'a>(
     let allowed = |p: &InstanceName| {
         task.constraints.providers.is_empty() || task.constraints.providers.contains(p)
     };
-    let mine = actual.filter(|r| stands_for(r, task) && r.phase != Phase::Gone);
+    let mine = actual.filter(|r| stands_for(r, task) && r.status.phase != Phase::Gone);
     let mut left = task.replicas;
     let silent = mine
-        .filter(|r| !answers(&r.provider) && allowed(&r.provider))
+        .filter(|r| !answers(&r.intent.provider) && allowed(&r.intent.provider))
         .map(placement_of);
     let kept = silent.map(|mut p| {
         p.replicas = p.replicas.min(left);
@@ -222,11 +219,11 @@ pub fn on_silent_providers<'a>(
 /// Where an allocation is.
 pub fn placement_of(record: &AllocationRecord) -> Placement {
     Placement {
-        provider: record.provider.clone(),
-        offer: record.offer.clone(),
-        hourly: record.hourly,
-        replicas: record.goal(),
-        takes: record.takes,
+        provider: record.intent.provider.clone(),
+        offer: record.intent.offer.clone(),
+        hourly: record.intent.hourly,
+        replicas: record.intent.goal(),
+        takes: record.intent.takes,
     }
 }
 
@@ -272,16 +269,17 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
             let same_place = |r: &&AllocationRecord| {
                 r.task == want.task
                     && r.target == want.target
-                    && r.generation >= want.since
-                    && r.stage != Stage::Removing
-                    && r.provider == placement.provider
-                    && r.offer.id == placement.offer.id
-                    && r.phase != Phase::Gone
+                    && r.intent.generation >= want.since
+                    && r.intent.stage != Stage::Removing
+                    && r.intent.provider == placement.provider
+                    && r.intent.offer.id == placement.offer.id
+                    && r.status.phase != Phase::Gone
                     && !used.contains(&&r.id)
             };
             // What is of the wanted version takes over again, even when it has been given up before.
             let fits = |r: &&AllocationRecord| {
-                r.need == want.need && !needs_new_replicas(&r.workload, &want.workload)
+                r.intent.need == want.need
+                    && !needs_new_replicas(&r.intent.workload, &want.workload)
             };
             let here = || actual.iter().filter(same_place);
             let serving = |r: &&AllocationRecord| serves(r, &want.task, want.target.as_ref());
@@ -300,7 +298,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
                 target: want.target.clone(),
                 allocation: existing.map(|r| r.id.clone()),
                 placement: placement.clone(),
-                replicas_before: existing.map_or(0, |r| r.replicas),
+                replicas_before: existing.map_or(0, |r| r.intent.replicas),
                 hourly_before: existing.map_or(MicroUsd(0), AllocationRecord::hourly_total),
                 desired: Some(i),
                 why,
@@ -314,7 +312,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
         target: r.target.clone(),
         allocation: Some(r.id.clone()),
         placement: placement_of(r),
-        replicas_before: r.replicas,
+        replicas_before: r.intent.replicas,
         hourly_before: r.hourly_total(),
         desired: None,
         why: why_gone(r, desired),
@@ -324,12 +322,12 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
 
 /// Whether what gives way could take over again: what works, and jobs that have ended.
 fn returns(record: &AllocationRecord) -> bool {
-    let sound = !record.lost && record.recovery.here == 0;
+    let sound = !record.status.lost && record.status.recovery.here == 0;
     let works = matches!(
-        record.phase,
+        record.status.phase,
         Phase::Running | Phase::Starting | Phase::Pending
     );
-    record.superseded && ((sound && works) || job::is_over(record))
+    record.intent.superseded && ((sound && works) || job::is_over(record))
 }
 
 fn change(
@@ -337,20 +335,20 @@ fn change(
     want: &Desired,
     placement: &Placement,
 ) -> (ChangeAction, String) {
-    if record.superseded {
+    if record.intent.superseded {
         (
             ChangeAction::Update,
             "its replicas still run, and take over again".to_owned(),
         )
-    } else if record.workload != want.workload || record.need != want.need {
+    } else if record.intent.workload != want.workload || record.intent.need != want.need {
         (
             ChangeAction::Update,
             "its specification has changed".to_owned(),
         )
-    } else if record.goal() != placement.replicas {
+    } else if record.intent.goal() != placement.replicas {
         (
             ChangeAction::Resize,
-            format!("{} → {} replicas", record.goal(), placement.replicas),
+            format!("{} → {} replicas", record.intent.goal(), placement.replicas),
         )
     } else {
         (ChangeAction::Keep, "it is as it should be".to_owned())
@@ -362,9 +360,11 @@ fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
         .iter()
         .find(|d| d.task == record.task && d.target == record.target)
     {
-        _ if record.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
-        _ if record.stage == Stage::Removing => "it is being removed".to_owned(),
-        Some(d) if record.generation < d.since => "it runs again from the beginning".to_owned(),
+        _ if record.status.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
+        _ if record.intent.stage == Stage::Removing => "it is being removed".to_owned(),
+        Some(d) if record.intent.generation < d.since => {
+            "it runs again from the beginning".to_owned()
+        }
         Some(d) if d.placements.is_empty() => {
             "no replica of it is wanted, or none has a place".to_owned()
         }
@@ -380,6 +380,7 @@ mod tests {
     use super::*;
     use crate::{
         names::{DeploymentName, Namespace},
+        record::{AllocationStatus, Handle, Intent},
         units::Instant,
     };
 
@@ -461,33 +462,39 @@ mod tests {
                 deployment: "x".parse::<DeploymentName>().expect("name"),
                 task: want.task.clone(),
                 target: None,
-                provider: step.placement.provider.clone(),
-                offer: step.placement.offer.clone(),
-                hourly: step.placement.hourly,
-                takes: None,
-                replicas: step.placement.replicas,
-                generation: 1,
-                workload: want.workload.clone(),
-                need: want.need,
-                decision: None,
-                stage: Stage::Applied,
-                superseded: false,
-                wanted: None,
-                held: step.placement.replicas,
-                drain: None,
-                traffic: None,
-                attempt: 0,
-                state: None,
-                phase: Phase::Running,
-                created_at: Instant(0),
-                meter: None,
-                recovery: Default::default(),
-                lost: false,
-                hedge: None,
-                pinned: false,
-                ended: Default::default(),
-                began: None,
-                deadline: None,
+                intent: Intent {
+                    provider: step.placement.provider.clone(),
+                    offer: step.placement.offer.clone(),
+                    hourly: step.placement.hourly,
+                    takes: None,
+                    replicas: step.placement.replicas,
+                    generation: 1,
+                    workload: want.workload.clone(),
+                    need: want.need,
+                    decision: None,
+                    stage: Stage::Applied,
+                    superseded: false,
+                    wanted: None,
+                    drain: None,
+                    traffic: None,
+                    attempt: 0,
+                    created_at: Instant(0),
+                    hedge: None,
+                    deadline: None,
+                },
+                handle: Handle {
+                    held: step.placement.replicas,
+                    state: None,
+                    pinned: false,
+                },
+                status: AllocationStatus {
+                    phase: Phase::Running,
+                    meter: None,
+                    recovery: Default::default(),
+                    lost: false,
+                    ended: Default::default(),
+                    began: None,
+                },
             });
         }
         after
@@ -542,10 +549,10 @@ mod tests {
             actions(&again, &ran),
             [ChangeAction::Create, ChangeAction::Destroy]
         );
-        let runs: Vec<AllocationRecord> = ran
-            .into_iter()
-            .map(|r| AllocationRecord { generation: 2, ..r })
-            .collect();
+        let mut runs = ran;
+        for r in &mut runs {
+            r.intent.generation = 2;
+        }
         assert_eq!(actions(&again, &runs), [ChangeAction::Keep]);
     }
 
@@ -558,7 +565,7 @@ mod tests {
             let again = plan(&second, &reached);
             prop_assert!(again.iter().all(|s| s.action == ChangeAction::Keep), "{again:?}");
             let wanted: u32 = second.iter().flat_map(|d| &d.placements).map(|p| p.replicas).sum();
-            prop_assert_eq!(reached.iter().map(|r| r.replicas).sum::<u32>(), wanted);
+            prop_assert_eq!(reached.iter().map(|r| r.intent.replicas).sum::<u32>(), wanted);
         }
 
         #[test]

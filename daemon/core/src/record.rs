@@ -1,29 +1,26 @@
 //! What the state holds: versioned documents and the keys they live under.
 
-use std::collections::BTreeMap;
+mod allocation;
 
+pub use allocation::{AllocationRecord, AllocationStatus, Handle, Intent, Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     budget::HeldBack,
-    health::Recovery,
-    hedge::Hedge,
-    job::{End, deadline::Begun},
-    ledger::{Ledger, Meter},
-    manifest::{Manifest, Target, namespace},
+    job::deadline::Begun,
+    ledger::Ledger,
+    manifest::{Manifest, namespace},
     names::{
-        AllocationId, DecisionId, DeploymentName, Digest, InstallationId, InstanceName, Namespace,
-        TaskName,
+        AllocationId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName,
     },
     plan::stored::Adoption,
     replacement::Moved,
-    rollout::{Drain, Mark, Rollout},
+    rollout::{Mark, Rollout},
     scaling::TaskScale,
     shadow::Tally,
     store::Revision,
-    units::{Instant, MicroUsd, Millis},
-    workload::{ChosenOffer, Phase, Workload},
+    units::Instant,
 };
 
 pub const DEPLOYMENTS: &str = "deployments/";
@@ -206,121 +203,6 @@ pub struct ShadowRecord {
     /// When it was started: an earlier one of its name has left nothing to it.
     pub since: Instant,
     pub tally: Tally,
-}
-
-/// How far an allocation is. Written before the effect it announces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Stage {
-    /// To be applied, for the first time or again.
-    Intended,
-    /// The provider has accepted it as it is recorded, or there is nothing to accept yet: it has no replicas.
-    Applied,
-    /// To be destroyed.
-    Removing,
-}
-
-/// An allocation as the daemon means it, and the provider's memory of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AllocationRecord {
-    pub id: AllocationId,
-    pub namespace: Namespace,
-    pub deployment: DeploymentName,
-    pub task: TaskName,
-    pub target: Option<Target>,
-    pub provider: InstanceName,
-    pub offer: ChosenOffer,
-    /// Of one replica.
-    pub hourly: MicroUsd,
-    /// How long a job's replica is expected to take there. None: a service, or placed before this was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub takes: Option<Millis>,
-    pub replicas: u32,
-    /// The deployment's generation that last changed it.
-    pub generation: u64,
-    pub workload: Workload,
-    /// Of the need it was placed for: another need wants another decision.
-    pub need: Digest,
-    pub decision: Option<DecisionId>,
-    pub stage: Stage,
-    /// Its replicas have been given another place; it goes once they are ready there.
-    #[serde(default)]
-    pub superseded: bool,
-    /// The replicas it shall have once all others have given way; absent: as many as it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wanted: Option<u32>,
-    /// The most replicas that may exist of it: those that its provider has accepted, or more.
-    #[serde(default)]
-    pub held: u32,
-    /// Replicas that are off the endpoints and end soon.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain: Option<Drain>,
-    /// Thousandths of the task's traffic; absent: in proportion to its replicas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traffic: Option<u32>,
-    /// Counts applies that differ in their parameters: part of the idempotency token.
-    pub attempt: u32,
-    /// The provider's opaque bytes.
-    #[serde(with = "bytes", default)]
-    pub state: Option<Vec<u8>>,
-    /// As last observed.
-    pub phase: Phase,
-    pub created_at: Instant,
-    /// What it costs, for the namespace's ledger. None: written before there were meters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub meter: Option<Meter>,
-    /// Failures so far, and when it is tried again.
-    #[serde(default, skip_serializing_if = "Recovery::is_empty")]
-    pub recovery: Recovery,
-    /// Its place has been silent for too long: other replicas take over, and this one goes when its place answers again.
-    #[serde(default)]
-    pub lost: bool,
-    /// Asked for beside others, of which one will stay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hedge: Option<Hedge>,
-    /// Its provider was given the image by its digest.
-    #[serde(default)]
-    pub pinned: bool,
-    /// Of a job: its replicas that have ended for good, by index. Final, whatever the provider says later.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub ended: BTreeMap<u32, End>,
-    /// Of a job with a deadline: when the first attempt of its replicas began, here or where they were before. None: nothing has begun, all has
-    /// ended, or it was written before this was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub began: Option<Instant>,
-    /// What is left of a job's deadline for it here. None: all of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline: Option<Millis>,
-}
-
-impl AllocationRecord {
-    pub fn path(&self) -> String {
-        format!(
-            "{ALLOCATIONS}{}/{}/{}",
-            self.namespace, self.deployment, self.id
-        )
-    }
-
-    pub fn key(&self) -> DeploymentKey {
-        DeploymentKey {
-            namespace: self.namespace.clone(),
-            name: self.deployment.clone(),
-        }
-    }
-
-    /// Replicas in the end.
-    pub fn goal(&self) -> u32 {
-        self.wanted.unwrap_or(self.replicas)
-    }
-
-    /// Of all replicas, per hour. What has ended costs nothing.
-    pub fn hourly_total(&self) -> MicroUsd {
-        match self.phase {
-            Phase::Succeeded | Phase::Failed | Phase::Gone => MicroUsd(0),
-            _ => self.hourly.saturating_mul(u64::from(self.replicas)),
-        }
-    }
 }
 
 /// A kept policy call's size.

@@ -300,6 +300,11 @@ impl Phase {
             Self::Gone => "gone",
         }
     }
+
+    /// Whether it is an end that the provider will not change by itself.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Gone)
+    }
 }
 
 impl std::fmt::Display for Phase {

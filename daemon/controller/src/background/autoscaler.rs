@@ -332,13 +332,15 @@ fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::
 fn observed(entry: &DeploymentState, task: &Resolved) -> Load {
     let mine: Vec<_> = entry.current(task).collect();
     if matches!(task.workload.run, Run::Job { .. }) {
-        let there: u32 = mine.iter().map(|l| l.record.replicas).sum();
+        let there: u32 = mine.iter().map(|l| l.record.intent.replicas).sum();
         return Load {
             ended: there >= task.replicas && !mine.is_empty() && mine.iter().all(|l| l.is_ready()),
             ..Load::default()
         };
     }
-    let applied = mine.iter().filter(|l| l.record.stage == Stage::Applied);
+    let applied = mine
+        .iter()
+        .filter(|l| l.record.intent.stage == Stage::Applied);
     let usage: Vec<Option<Usage>> = applied
         .flat_map(|l| l.ready_replicas().map(|r| r.usage))
         .collect();

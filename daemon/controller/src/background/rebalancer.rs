@@ -247,7 +247,7 @@ impl Rebalancer {
             now: hourly_now.unwrap_or(MicroUsd(0)),
             then,
             moving,
-            placed_at: mine.map(|r| r.created_at).max().unwrap_or(now),
+            placed_at: mine.map(|r| r.intent.created_at).max().unwrap_or(now),
             lately: replacement::lately(&work.record.moves, now),
             lately_in_namespace,
         };
@@ -390,11 +390,11 @@ pub(crate) fn is_settled(entry: &DeploymentState) -> bool {
         && entry.failure.is_none();
     let rests = |l: &crate::state::cache::AllocationState| {
         let r = &l.record;
-        r.stage == Stage::Applied
-            && !r.superseded
-            && !r.lost
-            && r.hedge.is_none()
-            && r.drain.is_none()
+        r.intent.stage == Stage::Applied
+            && !r.intent.superseded
+            && !r.status.lost
+            && r.intent.hedge.is_none()
+            && r.intent.drain.is_none()
             && l.is_ready()
     };
     done && still

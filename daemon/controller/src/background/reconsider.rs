@@ -9,7 +9,7 @@ use std::{
 use tradewind_core::{
     decision::Decision,
     names::{DecisionId, InstanceName},
-    record::{AllocationRecord, DECISIONS, DeploymentKey, Stage},
+    record::{AllocationRecord, DECISIONS, DeploymentKey},
     store::{self, Store},
     units::{Instant, Millis},
     workload::{VolumeSource, Workload},
@@ -61,16 +61,15 @@ pub(crate) async fn resume(
     for entry in cache.deployments.values_mut() {
         let generation = entry.record.generation;
         let new = |r: &AllocationRecord| {
-            r.generation == generation
-                && !r.superseded
-                && r.stage != Stage::Removing
-                && now.since(r.created_at) < NEW_FOR
+            r.intent.generation == generation
+                && r.intent.stays()
+                && now.since(r.intent.created_at) < NEW_FOR
         };
         let mut ids: Vec<DecisionId> = entry
             .allocations
             .values()
             .filter(|l| new(&l.record))
-            .filter_map(|l| l.record.decision.clone())
+            .filter_map(|l| l.record.intent.decision.clone())
             .collect();
         ids.sort();
         ids.dedup();

@@ -14,10 +14,12 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
+    document::Document,
     names::{DecisionId, DeploymentName, InstanceName, Namespace},
     plugin::Plugins,
     record::{
-        ALLOCATIONS, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS, InputSize, NAMESPACES,
+        ALLOCATIONS, AllocationRecord, DECISIONS, DeploymentKey, EVENTS, INPUT_SIZES, INPUTS,
+        InputSize, NAMESPACES,
     },
     store::{self, Record},
 };
@@ -74,10 +76,31 @@ struct Concerned {
     deployment: DeploymentName,
 }
 
-/// The part of an allocation that says what it stands on.
+/// The part of an allocation that says what it stands on: all of them are read every minute.
 #[derive(Deserialize)]
 struct Standing {
+    /// Of version 1.
     decision: Option<DecisionId>,
+    intent: Option<StandingIntent>,
+}
+
+#[derive(Deserialize)]
+struct StandingIntent {
+    decision: Option<DecisionId>,
+}
+
+const _: () = assert!(
+    AllocationRecord::VERSION == 2,
+    "`Standing` reads versions 1 and 2"
+);
+
+impl Standing {
+    fn decision(self) -> Option<DecisionId> {
+        match self.intent {
+            Some(intent) => intent.decision,
+            None => self.decision,
+        }
+    }
 }
 
 /// How much is kept: of all, and beyond that of each owner.
@@ -315,7 +338,7 @@ impl Retention {
         }
         let sorted = aside(move || {
             let mut standing = adopted;
-            standing.extend(read::<Standing>(allocations.iter()).filter_map(|(_, a)| a.decision));
+            standing.extend(read::<Standing>(allocations.iter()).filter_map(|(_, a)| a.decision()));
             sort_decisions(&records, &owners, &standing, &planned, bounds)
         });
         let Sorted {
@@ -407,6 +430,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_an_allocation_stands_on_is_read_of_every_version() {
+        for (text, stands_on) in [
+            (r#"{"v":1,"decision":"d-1","stage":"applied"}"#, Some("d-1")),
+            (r#"{"v":1,"decision":null,"stage":"applied"}"#, None),
+            (
+                r#"{"v":2,"intent":{"decision":"d-1"},"handle":{}}"#,
+                Some("d-1"),
+            ),
+            (r#"{"v":2,"intent":{"decision":null},"handle":{}}"#, None),
+        ] {
+            let standing: Standing = serde_json::from_str(text).unwrap();
+            let expected = stands_on.map(|id| id.parse().unwrap());
+            assert_eq!(standing.decision(), expected, "{text}");
+        }
+    }
 
     proptest! {
         /// Whatever others do: an owner's last ones stay, the last of all stay, and nothing else does.

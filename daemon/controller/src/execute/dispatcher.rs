@@ -14,7 +14,7 @@ use tradewind_core::{
     plugin::{Destroyed, Plugins, Provider, Tracked},
     record::{AllocationRecord, DeploymentKey, Stage},
     store::Error,
-    workload::{Allocation, Labels, Phase, Run, Workload},
+    workload::{Allocation, Labels, Run, Workload},
 };
 
 use crate::{
@@ -87,12 +87,12 @@ impl Dispatcher {
             self.outcomes.record_no_effect(&job);
             return CallOutcome::Failed(Box::new(provider_missing(&job.record)));
         };
-        let removing = job.record.stage == Stage::Removing;
+        let removing = job.record.intent.stage == Stage::Removing;
         if !removing && job::is_over(&job.record) {
             return self.outcomes.over(&job).await.unwrap_or(CallOutcome::Done);
         }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.
-        let admitted = if removing && job.record.state.is_none() {
+        let admitted = if removing && job.record.handle.state.is_none() {
             Ok(())
         } else {
             self.place_health.admit(&place)
@@ -117,7 +117,10 @@ impl Dispatcher {
     ) -> Result<CallOutcome, Error> {
         self.outcomes.record_no_effect(job);
         match self.place_health.shut(place) {
-            Some(cause) if job.record.stage == Stage::Intended && job.record.state.is_none() => {
+            Some(cause)
+                if job.record.intent.stage == Stage::Intended
+                    && job.record.handle.state.is_none() =>
+            {
                 self.outcomes.give_up(job, &cause).await
             }
             cause => Ok(CallOutcome::Deferred(until, cause.map(Box::new))),
@@ -159,17 +162,19 @@ impl Dispatcher {
             FailureKind::OutOfCapacity | FailureKind::Quota
         );
         let ended = match failure.kind {
-            _ if record.state.is_none() && self.should_relocate(job, &failure) => {
+            _ if record.handle.state.is_none() && self.should_relocate(job, &failure) => {
                 self.outcomes.give_up(job, &failure).await
             }
-            FailureKind::NotFound if record.state.is_some() => self.outcomes.recreate(job).await,
+            FailureKind::NotFound if record.handle.state.is_some() => {
+                self.outcomes.recreate(job).await
+            }
             _ => {
                 self.outcomes.report(job, "ApplyFailed", &failure).await;
                 Ok(CallOutcome::Failed(Box::new(failure)))
             }
         };
         if full {
-            self.quotes.invalidate(&record.provider);
+            self.quotes.invalidate(&record.intent.provider);
         }
         ended
     }
@@ -199,7 +204,7 @@ impl Dispatcher {
         provider: &dyn Provider,
     ) -> Result<CallOutcome, Error> {
         let (record, began) = (&job.record, Tick::now());
-        let state = match &record.state {
+        let state = match &record.handle.state {
             Some(state) => Ok(Some(state.clone())),
             // An apply may have had its effect without its answer having been stored: ask the cloud what it has.
             None => found(record, provider).await,
@@ -243,9 +248,11 @@ impl Dispatcher {
 /// What the provider shall begin with. An attempt whose end is not known is repeated under the same token; but where an earlier one with
 /// other parameters may have had an effect, another token would make a second copy: so the cloud is asked first.
 async fn prior(job: &AllocationCall, provider: &dyn Provider) -> Result<Option<Vec<u8>>, Failure> {
-    match &job.record.state {
+    match &job.record.handle.state {
         Some(state) => Ok(Some(state.clone())),
-        None if job.outcome_unknown && job.record.attempt > 0 => found(&job.record, provider).await,
+        None if job.outcome_unknown && job.record.intent.attempt > 0 => {
+            found(&job.record, provider).await
+        }
         None => Ok(None),
     }
 }
@@ -275,9 +282,12 @@ fn is_certain(failure: &Failure) -> bool {
 }
 
 pub(crate) fn provider_missing(record: &AllocationRecord) -> Failure {
-    Failure::unavailable(format!("provider \"{}\" is missing", record.provider))
-        .code("provider-missing")
-        .remedy("put its component and instance file back into the plugin folder")
+    Failure::unavailable(format!(
+        "provider \"{}\" is missing",
+        record.intent.provider
+    ))
+    .code("provider-missing")
+    .remedy("put its component and instance file back into the plugin folder")
 }
 
 /// What the provider is told. Tags and token are the host's.
@@ -288,40 +298,35 @@ pub(crate) fn allocation(record: &AllocationRecord) -> Allocation {
         tag("namespace", record.namespace.as_str()),
         tag("deployment", record.deployment.as_str()),
         tag("task", record.task.as_str()),
-        tag("provider", record.provider.as_str()),
+        tag("provider", record.intent.provider.as_str()),
     ];
     Allocation {
         id: record.id.clone(),
         namespace: record.namespace.clone(),
         deployment: record.deployment.clone(),
         task: record.task.clone(),
-        generation: record.generation,
-        replicas: record.replicas,
+        generation: record.intent.generation,
+        replicas: record.intent.replicas,
         workload: within_deadline(record),
-        offer: record.offer.clone(),
-        token: format!("{}-{}", record.id, record.attempt),
+        offer: record.intent.offer.clone(),
+        token: format!("{}-{}", record.id, record.intent.attempt),
         tags: Labels::from(tags),
-        traffic: record.traffic,
+        traffic: record.intent.traffic,
     }
 }
 
 /// A job that is made anew has what is left of its deadline.
 fn within_deadline(record: &AllocationRecord) -> Workload {
-    let mut workload = record.workload.clone();
+    let mut workload = record.intent.workload.clone();
     if let (
         Run::Job {
             deadline: Some(deadline),
             ..
         },
         Some(left),
-    ) = (&mut workload.run, record.deadline)
+    ) = (&mut workload.run, record.intent.deadline)
     {
         *deadline = left.min(*deadline);
     }
     workload
-}
-
-/// Whether a phase is an end that the provider will not change by itself.
-pub(crate) fn is_final(phase: Phase) -> bool {
-    matches!(phase, Phase::Succeeded | Phase::Failed | Phase::Gone)
 }

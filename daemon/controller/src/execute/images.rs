@@ -47,22 +47,24 @@ pub(crate) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<(), sto
 pub(crate) fn loose(entry: &DeploymentState, live: &AllocationState) -> Option<String> {
     let record = &live.record;
     let image = record
+        .intent
         .workload
         .image
         .as_deref()
         .filter(|image| !image.contains('@'))?;
-    let runs =
-        live.observation.is_some() && record.phase == Phase::Running && live.images.is_empty();
-    let known = record.pinned
+    let runs = live.observation.is_some()
+        && record.status.phase == Phase::Running
+        && live.images.is_empty();
+    let known = record.handle.pinned
         && entry
             .images
             .of(
                 &record.task,
-                &image::print(&record.workload),
-                &record.provider,
+                &image::print(&record.intent.workload),
+                &record.intent.provider,
             )
             .is_some();
-    (runs && !known).then(|| image::loose(image, &record.provider))
+    (runs && !known).then(|| image::loose(image, &record.intent.provider))
 }
 
 /// What the images of deployments are.
@@ -103,7 +105,7 @@ impl Images {
                 .and_then(|id| entry?.allocations.get(id))
                 .map(|live| &live.record);
             // What runs by its tag stays as it is.
-            let by_tag = existing.is_some_and(|record| record.state.is_some() && !record.pinned);
+            let by_tag = existing.is_some_and(|record| record.handle.runs_by_tag());
             let known = || {
                 entry.is_some_and(|entry| {
                     entry
@@ -123,15 +125,14 @@ impl Images {
     pub(crate) async fn find_image(&self, job: &AllocationCall) {
         let record = &job.record;
         let tag = record
+            .intent
             .workload
             .image
             .as_deref()
             .filter(|image| !image.contains('@') && self.registries.knows(image));
         let Some(tag) = tag else { return };
         // An attempt whose end is not known is repeated as it was.
-        if job.outcome_unknown
-            || (record.state.is_some() && !record.pinned)
-            || self.known_image(record).is_some()
+        if job.outcome_unknown || record.handle.runs_by_tag() || self.known_image(record).is_some()
         {
             return;
         }
@@ -142,7 +143,7 @@ impl Images {
                 if job.failures == 0 {
                     let message = format!(
                         "{}: {}",
-                        image::loose(tag, &record.provider),
+                        image::loose(tag, &record.intent.provider),
                         failure.told()
                     );
                     self.committer
@@ -162,15 +163,15 @@ impl Images {
         let cache = lock(&self.cache);
         cache.deployments.get(&record.key())?.images.of(
             &record.task,
-            &image::print(&record.workload),
-            &record.provider,
+            &image::print(&record.intent.workload),
+            &record.intent.provider,
         )
     }
 
     /// Keeps what a workload's image is, unless somebody has told it meanwhile.
     async fn take_image(&self, record: &AllocationRecord, image: Exact) {
         let _turn = self.turn.lock().await;
-        let (key, workload) = (record.key(), image::print(&record.workload));
+        let (key, workload) = (record.key(), image::print(&record.intent.workload));
         let pins = {
             let mut cache = lock(&self.cache);
             let Some(entry) = cache.deployments.get_mut(&key) else {
@@ -178,14 +179,17 @@ impl Images {
             };
             if entry
                 .images
-                .of(&record.task, &workload, &record.provider)
+                .of(&record.task, &workload, &record.intent.provider)
                 .is_some()
             {
                 return;
             }
-            entry
-                .images
-                .keep(record.task.clone(), workload, &record.provider, image);
+            entry.images.keep(
+                record.task.clone(),
+                workload,
+                &record.intent.provider,
+                image,
+            );
             entry.images.clone()
         };
         if let Err(error) = self.keep(&key, &pins).await {
@@ -197,6 +201,7 @@ impl Images {
     /// that does not tell what it found there is left as it is: the same image by another name would be another workload to it.
     pub(crate) fn pin(&self, record: &AllocationRecord) -> Option<String> {
         let image = record
+            .intent
             .workload
             .image
             .as_deref()
@@ -207,13 +212,13 @@ impl Images {
             .allocations
             .get(&record.id)
             .is_some_and(|live| !live.images.is_empty());
-        if record.state.is_some() && !record.pinned && !tells {
+        if record.handle.runs_by_tag() && !tells {
             return None;
         }
         let exact = entry.images.of(
             &record.task,
-            &image::print(&record.workload),
-            &record.provider,
+            &image::print(&record.intent.workload),
+            &record.intent.provider,
         )?;
         Some(image::pinned(image, &exact))
     }
@@ -235,10 +240,11 @@ impl Images {
                 let (key, task, provider) = (
                     live.record.key(),
                     live.record.task.clone(),
-                    live.record.provider.clone(),
+                    live.record.intent.provider.clone(),
                 );
                 let Some(name) = live
                     .record
+                    .intent
                     .workload
                     .image
                     .as_deref()
@@ -252,9 +258,10 @@ impl Images {
                     .filter(|(of, _)| of == name)
                     .map(|(_, exact)| *exact)
                     .collect();
-                let (Some(first), workload) =
-                    (runs.first().copied(), image::print(&live.record.workload))
-                else {
+                let (Some(first), workload) = (
+                    runs.first().copied(),
+                    image::print(&live.record.intent.workload),
+                ) else {
                     continue;
                 };
                 let Some(entry) = cache.deployments.get_mut(&key) else {

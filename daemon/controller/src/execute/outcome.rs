@@ -89,8 +89,9 @@ impl Outcomes {
                         live.failure = cause.map(|c| *c);
                     }
                     CallOutcome::Recreate => {
-                        live.retry_at =
-                            Some(now + retry::backoff(live.record.attempt, id.as_str()).std())
+                        live.retry_at = Some(
+                            now + retry::backoff(live.record.intent.attempt, id.as_str()).std(),
+                        )
                     }
                     CallOutcome::Failed(failure) if current => {
                         live.retry_at = retry::after(&failure, live.failures, id.as_str())
@@ -117,15 +118,15 @@ impl Outcomes {
         pinned: bool,
     ) -> Result<(), Error> {
         let record = &job.record;
-        let less = record.held > record.replicas;
+        let less = record.handle.held > record.intent.replicas;
         self.revise(&record.id, |current| {
             let mut after = current.clone();
-            after.state = Some(state.clone());
-            after.pinned |= pinned;
+            after.handle.state = Some(state.clone());
+            after.handle.pinned |= pinned;
             if InFlight::of(current) == InFlight::of(record) {
-                (after.stage, after.held) = (Stage::Applied, record.replicas);
+                (after.intent.stage, after.handle.held) = (Stage::Applied, record.intent.replicas);
                 // What the provider said of the cost was said of what was there before.
-                after.meter = after.meter.map(|m| Meter { metered: None, ..m });
+                after.status.meter = after.status.meter.map(|m| Meter { metered: None, ..m });
             }
             Some(Revised::Put(Box::new(after)))
         })
@@ -135,11 +136,11 @@ impl Outcomes {
             // The promises of attempts that it went over are kept with it.
             let promises = cache
                 .reserved
-                .get_mut(&record.provider)
+                .get_mut(&record.intent.provider)
                 .into_iter()
                 .flatten();
-            for (_, reserved) in
-                promises.filter(|((id, attempt), _)| *id == record.id && *attempt <= record.attempt)
+            for (_, reserved) in promises
+                .filter(|((id, attempt), _)| *id == record.id && *attempt <= record.intent.attempt)
             {
                 reserved.settled.get_or_insert(Tick::now());
             }
@@ -160,11 +161,11 @@ impl Outcomes {
             }
         }
         self.poll_schedule
-            .request_observation(&record.provider, [record.id.clone()]);
+            .request_observation(&record.intent.provider, [record.id.clone()]);
         if less {
-            self.quotes.invalidate(&record.provider);
+            self.quotes.invalidate(&record.intent.provider);
         }
-        self.nominations.on_capacity_freed(&record.provider);
+        self.nominations.on_capacity_freed(&record.intent.provider);
         Ok(())
     }
 
@@ -175,11 +176,13 @@ impl Outcomes {
         failure: &Failure,
     ) -> Result<CallOutcome, Error> {
         let record = &job.record;
-        let shared = self.quotes.is_shared(&record.provider, &record.offer.id);
+        let shared = self
+            .quotes
+            .is_shared(&record.intent.provider, &record.intent.offer.id);
         if failure.concerns_the_workload() || failure.lacks_room_for_the_request(shared) {
             self.refusals.refused(record, failure);
         }
-        let message = format!("{}: {}", record.offer.id, failure.told());
+        let message = format!("{}: {}", record.intent.offer.id, failure.told());
         let reason = match failure.kind {
             FailureKind::OutOfCapacity | FailureKind::Quota => "OutOfCapacity",
             _ => "AllocationGivenUp",
@@ -190,10 +193,9 @@ impl Outcomes {
         if self.has_unknown_outcome(job) {
             self.committer.emit_event((*told).clone()).await;
             let remove = |current: &AllocationRecord| {
-                Revised::Put(Box::new(AllocationRecord {
-                    stage: Stage::Removing,
-                    ..current.clone()
-                }))
+                let mut after = current.clone();
+                after.intent.stage = Stage::Removing;
+                Revised::Put(Box::new(after))
             };
             self.revise(&record.id, |current| {
                 still(current).then(|| remove(current))
@@ -212,13 +214,11 @@ impl Outcomes {
     pub(crate) async fn over(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
         self.record_no_effect(job);
         let settled = |current: &AllocationRecord| {
-            let phase = tradewind_core::job::outcome(current);
-            Revised::Put(Box::new(AllocationRecord {
-                stage: Stage::Applied,
-                held: current.replicas,
-                phase,
-                ..current.clone()
-            }))
+            let mut after = current.clone();
+            after.intent.stage = Stage::Applied;
+            after.handle.held = current.intent.replicas;
+            after.status.phase = tradewind_core::job::outcome(current);
+            Revised::Put(Box::new(after))
         };
         self.revise(&job.record.id, |current| {
             (InFlight::of(current) == InFlight::of(&job.record)).then(|| settled(current))
@@ -231,19 +231,16 @@ impl Outcomes {
     pub(crate) async fn recreate(&self, job: &AllocationCall) -> Result<CallOutcome, Error> {
         let now = self.clock.now();
         let anew = |current: &AllocationRecord| {
-            if !current.ended.is_empty() {
+            if !current.status.ended.is_empty() {
                 // What has ended is not run again: the others are made elsewhere.
                 let mut closed = current.clone();
                 tradewind_core::job::close(&mut closed);
                 return Revised::Put(Box::new(closed));
             }
-            let attempt = current.attempt + 1;
-            let anew = AllocationRecord {
-                state: None,
-                attempt,
-                phase: Phase::Pending,
-                ..current.clone()
-            };
+            let mut anew = current.clone();
+            anew.handle.state = None;
+            anew.intent.attempt += 1;
+            anew.status.phase = Phase::Pending;
             Revised::Put(Box::new(deadline::anew(anew, now)))
         };
         self.revise(&job.record.id, |current| {
@@ -257,15 +254,12 @@ impl Outcomes {
     /// Its replicas run several images: it is applied once more, with the one that is kept.
     pub(crate) async fn make_alike(&self, id: &AllocationId) -> Result<(), Error> {
         let again = |current: &AllocationRecord| {
-            let attempt = current.attempt + 1;
-            Revised::Put(Box::new(AllocationRecord {
-                stage: Stage::Intended,
-                attempt,
-                ..current.clone()
-            }))
+            let mut after = current.clone();
+            after.intent.apply_again();
+            Revised::Put(Box::new(after))
         };
         self.revise(id, |current| {
-            (current.stage == Stage::Applied).then(|| again(current))
+            (current.intent.stage == Stage::Applied).then(|| again(current))
         })
         .await?;
         let mut cache = lock(&self.cache);
@@ -285,18 +279,18 @@ impl Outcomes {
         let record = &job.record;
         let message = format!(
             "{} × {} removed from {}",
-            record.replicas,
+            record.intent.replicas,
             record.task,
             Place::of(record)
         );
         let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| {
-            (current.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))
+            (current.intent.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))
         })
         .await?;
-        self.quotes.invalidate(&record.provider);
-        lock(&self.cache).room_freed(&record.provider);
+        self.quotes.invalidate(&record.intent.provider);
+        lock(&self.cache).room_freed(&record.intent.provider);
         Ok(CallOutcome::Done)
     }
 
@@ -317,7 +311,7 @@ impl Outcomes {
     pub(crate) async fn report(&self, job: &AllocationCall, reason: &str, failure: &Failure) {
         let record = &job.record;
         tracing::warn!(
-            deployment = %record.key(), allocation = %record.id, provider = %record.provider,
+            deployment = %record.key(), allocation = %record.id, provider = %record.intent.provider,
             kind = %failure.kind, code = failure.code, message = failure.message, "{reason}"
         );
         if job.failures == 0 {
@@ -351,7 +345,7 @@ impl Outcomes {
                     let seen = || {
                         Cause::Observation(format!(
                             "the provider's answer to attempt {}",
-                            current.attempt
+                            current.intent.attempt
                         ))
                     };
                     if let Some(told) = journal::revision_event(&current, &after) {

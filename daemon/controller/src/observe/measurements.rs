@@ -83,11 +83,11 @@ impl Meters {
     fn note(&self, record: &AllocationRecord, note: impl FnOnce(&mut Measured)) {
         let mut state = lock(&self.state);
         note(Arc::make_mut(&mut state.measures).entry(
-            &record.provider,
-            &record.offer.region,
-            &record.offer.size,
+            &record.intent.provider,
+            &record.intent.offer.region,
+            &record.intent.offer.size,
         ));
-        state.unwritten.insert(record.provider.clone());
+        state.unwritten.insert(record.intent.provider.clone());
         self.changed.notify_one();
     }
 
@@ -104,7 +104,7 @@ impl Meters {
                 FailureKind::Invalid | FailureKind::Denied | FailureKind::NotFound
             )
         };
-        if record.stage == Stage::Intended && !failure.is_some_and(says_nothing) {
+        if record.intent.stage == Stage::Intended && !failure.is_some_and(says_nothing) {
             self.note(record, |measured| measured.started(failure.is_some(), now));
         }
     }
@@ -112,14 +112,14 @@ impl Meters {
     /// A service's replicas have been looked at.
     pub(crate) fn looked(&self, live: &mut AllocationState, now: Instant, interval: Millis) {
         let record = &live.record;
-        if record.workload.run != Run::Service {
+        if record.intent.workload.run != Run::Service {
             return;
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let known = count(
             live.was_ready
                 .iter()
-                .filter(|index| **index < record.replicas)
+                .filter(|index| **index < record.intent.replicas)
                 .count(),
         );
         let (before, ready) = (live.seen, live.ready());
@@ -134,8 +134,8 @@ impl Meters {
         }
         // Later attempts change what runs: when they began is not on record.
         let new = known.saturating_sub(before.timed);
-        if new > 0 && record.attempt == 0 && record.created_at >= self.began {
-            let took = now.since(record.created_at);
+        if new > 0 && record.intent.attempt == 0 && record.intent.created_at >= self.began {
+            let took = now.since(record.intent.created_at);
             self.note(record, |measured| {
                 (0..new).for_each(|_| measured.became_ready(took, now))
             });

@@ -78,7 +78,7 @@ impl Outages {
             .deployments
             .values()
             .flat_map(|e| e.allocations.values())
-            .filter(|l| l.record.lost && !job::is_over(&l.record))
+            .filter(|l| l.record.status.lost && !job::is_over(&l.record))
         {
             let quiet = Outage {
                 since: Tick::now(),
@@ -137,7 +137,7 @@ impl Outages {
                 let mut lost = BTreeSet::new();
                 for live in cache
                     .lives_of(&place.provider)
-                    .filter(|l| l.record.offer.region == place.region)
+                    .filter(|l| l.record.intent.offer.region == place.region)
                 {
                     match self.silence_of(&cache, &live.record, silent_for) {
                         Silence::Fine => {}
@@ -162,9 +162,9 @@ impl Outages {
 
     /// What this silence means for one allocation. A hedged one has rivals that answer for it.
     fn silence_of(&self, cache: &Cache, record: &AllocationRecord, silent_for: Millis) -> Silence {
-        if record.lost
-            || record.stage == Stage::Removing
-            || record.hedge.is_some()
+        if record.status.lost
+            || record.intent.stage == Stage::Removing
+            || record.intent.hedge.is_some()
             || job::is_over(record)
         {
             return Silence::Fine;
@@ -196,14 +196,11 @@ impl Outages {
         self.revise_place(place, |_, record| {
             let message = format!(
                 "{} × {} on {}: other replicas take over elsewhere",
-                record.replicas, record.task, place
+                record.intent.replicas, record.task, place
             );
             let told = allocation_event(Severity::Warning, "AllocationLost", record, message);
-            let after = AllocationRecord {
-                lost: true,
-                superseded: true,
-                ..record.clone()
-            };
+            let mut after = record.clone();
+            (after.status.lost, after.intent.superseded) = (true, true);
             ids.contains(&record.id).then_some((after, Some(told)))
         })
         .await;
@@ -220,7 +217,7 @@ impl Outages {
             let mut cache = lock(&self.cache);
             let ids: Vec<AllocationId> = cache
                 .lives_of(&place.provider)
-                .filter(|l| l.record.offer.region == place.region)
+                .filter(|l| l.record.intent.offer.region == place.region)
                 .map(|l| l.record.id.clone())
                 .collect();
             for id in &ids {
@@ -259,19 +256,18 @@ impl Outages {
 /// A record of a region that answers again.
 fn returned(cache: &Cache, record: &AllocationRecord) -> Option<(AllocationRecord, Option<Event>)> {
     let mut after = record.clone();
-    after.lost = false;
+    after.status.lost = false;
     // Where nothing has taken over, it does so itself; else it goes once what has taken over is ready.
-    after.superseded = cache.deployments.get(&record.key()).is_some_and(|e| {
+    after.intent.superseded = cache.deployments.get(&record.key()).is_some_and(|e| {
         let others = e.allocations.values().map(|l| &l.record);
         others.into_iter().any(|r| {
             r.id != record.id
                 && r.task == record.task
                 && r.target == record.target
-                && !r.superseded
-                && r.stage != Stage::Removing
+                && r.intent.stays()
         })
     });
-    (record.lost && record.stage != Stage::Removing).then_some((after, None))
+    (record.status.lost && record.intent.stage != Stage::Removing).then_some((after, None))
 }
 
 /// An event about a region.

@@ -99,8 +99,8 @@ impl PlaceHealth {
     /// Leaves an offer alone for a while, because of what became of something there.
     pub(crate) fn cool_down(&self, record: &AllocationRecord, cause: &str) {
         lock(&self.standings).cool_down(
-            &record.provider,
-            &record.offer.id,
+            &record.intent.provider,
+            &record.intent.offer.id,
             &Failure::unavailable(cause),
             self.now(),
         );
@@ -138,7 +138,7 @@ pub(crate) fn for_everybody(record: &AllocationRecord, failure: &Failure) -> Fai
 
 /// What of a workload is nobody else's business: names, which are known wherever they stand, and words, which are known by their quotes.
 fn private(record: &AllocationRecord) -> (Vec<&str>, Vec<&str>) {
-    let workload = &record.workload;
+    let workload = &record.intent.workload;
     let mut names = vec![record.deployment.as_str(), record.task.as_str()];
     if record.namespace != Namespace::default_namespace() {
         names.push(record.namespace.as_str());
@@ -211,11 +211,11 @@ impl PlaceHealth {
         let shared = self
             .deps
             .quotes
-            .is_shared(&record.provider, &record.offer.id);
+            .is_shared(&record.intent.provider, &record.intent.offer.id);
         let call = Call {
             place: &place,
-            size: &record.offer.size,
-            offer: &record.offer.id,
+            size: &record.intent.offer.size,
+            offer: &record.intent.offer.id,
             shared,
         };
         let change = lock(&self.standings).ended(&call, self.now(), took, failure);

@@ -26,7 +26,6 @@ use tradewind_core::{
 
 use crate::{
     Hints, Options,
-    execute::dispatcher::is_final,
     execute::images::Images,
     lock,
     observe::measurements::Meters,
@@ -190,11 +189,13 @@ fn tracked<'a>(
     record: &'a AllocationRecord,
     provider: &InstanceName,
 ) -> Option<(&'a str, Tracked)> {
-    match (&record.state, record.stage) {
+    match (&record.handle.state, record.intent.stage) {
         // What has ended is known for good.
-        (Some(_), Stage::Applied) if !record.ended.is_empty() && job::is_over(record) => None,
-        (Some(state), Stage::Applied) if record.provider == *provider => Some((
-            &record.offer.region,
+        (Some(_), Stage::Applied) if !record.status.ended.is_empty() && job::is_over(record) => {
+            None
+        }
+        (Some(state), Stage::Applied) if record.intent.provider == *provider => Some((
+            &record.intent.offer.region,
             Tracked {
                 allocation: record.id.clone(),
                 state: state.clone(),
@@ -310,18 +311,18 @@ impl Poller {
             for mut observation in observations {
                 let Some(live) = cache
                     .live_mut(&observation.allocation)
-                    .filter(|l| l.record.stage == Stage::Applied)
+                    .filter(|l| l.record.intent.stage == Stage::Applied)
                 else {
                     continue;
                 };
-                let mut after = matches!(live.record.workload.run, Run::Job { .. })
+                let mut after = matches!(live.record.intent.workload.run, Run::Job { .. })
                     .then(|| live.record.clone());
                 let concluded = after
                     .as_mut()
                     .map(|job| job::conclude(job, &mut observation, now))
                     .unwrap_or_default();
                 live.forgotten = concluded.forgotten;
-                let moved = live.record.phase != observation.phase;
+                let moved = live.record.status.phase != observation.phase;
                 if moved
                     || concluded.more
                     || observation.state.is_some()
@@ -387,7 +388,7 @@ impl Poller {
         Seen {
             differs: live.observation != before,
             became_ready: ready && !was_ready,
-            under_way: !is_final(phase) && !ready,
+            under_way: !phase.is_final() && !ready,
         }
     }
 }
@@ -428,16 +429,16 @@ fn recorded(
     observation: &Observation,
     now: Instant,
 ) -> Result<Change, Error> {
-    after.phase = observation.phase;
+    after.status.phase = observation.phase;
     let mut change = Change::new();
     change.segment(
         &live.record.id,
         ledger::observed(&mut after, observation.metered_cost, now),
     );
     if let Some(state) = &observation.state {
-        after.state = Some(state.clone());
+        after.handle.state = Some(state.clone());
     }
-    if live.record.phase != after.phase {
+    if live.record.status.phase != after.status.phase {
         change.event(phase_event(&live.record, &after, &observation.message));
     }
     change.enqueue(&after.key());
@@ -446,7 +447,7 @@ fn recorded(
 }
 
 fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &str) -> Event {
-    let (severity, reason) = match record.phase {
+    let (severity, reason) = match record.status.phase {
         Phase::Pending | Phase::Starting => (Severity::Info, "AllocationStarting"),
         Phase::Running => (Severity::Info, "AllocationRunning"),
         Phase::Succeeded => (Severity::Info, "AllocationSucceeded"),
@@ -456,7 +457,7 @@ fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &s
     };
     let place = format!(
         "{} × {} on {}",
-        record.replicas,
+        record.intent.replicas,
         record.task,
         Place::of(record)
     );
@@ -472,7 +473,7 @@ fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &s
     );
     told.cause = Some(Cause::Observation(format!(
         "{} says that it is {}",
-        record.provider, record.phase
+        record.intent.provider, record.status.phase
     )));
     told
 }
@@ -488,7 +489,10 @@ mod tests {
     async fn a_region_is_asked_once_at_a_time_and_all_of_it_now_and_then() {
         let scene = Scene::new().await;
         let (poll_schedule, snapshot) = (PollSchedule::default(), scene.shared.plugins.snapshot());
-        let (provider, id) = (scene.record.provider.clone(), scene.record.id.clone());
+        let (provider, id) = (
+            scene.record.intent.provider.clone(),
+            scene.record.id.clone(),
+        );
         let asked = || -> Vec<AllocationId> {
             let due =
                 poll_schedule.due(&lock(&scene.shared.cache), &snapshot, Tick::now(), INTERVAL);

@@ -124,7 +124,11 @@ impl Probes {
             }
             if !watched.iter().any(|w| w.subject == subject) {
                 let end = CancellationToken::new();
-                let (this, id, provider) = (self.clone(), id.clone(), live.record.provider.clone());
+                let (this, id, provider) = (
+                    self.clone(),
+                    id.clone(),
+                    live.record.intent.provider.clone(),
+                );
                 let (stop, checked) = (end.clone(), subject.clone());
                 self.deps.tasks.spawn(async move {
                     tokio::select! {
@@ -142,7 +146,7 @@ impl Probes {
                 });
             }
         }
-        let probed = live.record.workload.probes.readiness.is_some();
+        let probed = live.record.intent.workload.probes.readiness.is_some();
         let Some(seen) = &mut live.observation else {
             return;
         };
@@ -303,7 +307,7 @@ fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
     let (record, Some(seen)) = (&live.record, &live.observation) else {
         return Vec::new();
     };
-    let probes = &record.workload.probes;
+    let probes = &record.intent.workload.probes;
     let command = |p: &&Probe| matches!(p.check, Check::Command { .. });
     let Some(alive) = probes
         .liveness
@@ -313,7 +317,7 @@ fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
     else {
         return Vec::new();
     };
-    if record.workload.run != Run::Service
+    if record.intent.workload.run != Run::Service
         || probes
             .readiness
             .as_ref()
@@ -339,7 +343,8 @@ fn failed_liveness_there(live: &mut AllocationState) -> Vec<(u32, String)> {
         }
     };
     // A provider that restarts by itself has done so by then.
-    let patience = start_bound(probes).std() + record.workload.stop_grace.std() + RESTART_PATIENCE;
+    let patience =
+        start_bound(probes).std() + record.intent.workload.stop_grace.std() + RESTART_PATIENCE;
     let mut failed_liveness = Vec::new();
     for replica in seen.replicas.iter().filter(|r| r.phase == Phase::Running) {
         let this = again(replica);
@@ -378,10 +383,10 @@ fn subjects(live: &AllocationState) -> Vec<Subject> {
     let (record, Some(seen)) = (&live.record, &live.observation) else {
         return Vec::new();
     };
-    if record.workload.run != Run::Service || record.lost {
+    if record.intent.workload.run != Run::Service || record.status.lost {
         return Vec::new();
     }
-    let probes = &record.workload.probes;
+    let probes = &record.intent.workload.probes;
     let wanted = [
         (Kind::Startup, &probes.startup),
         (Kind::Readiness, &probes.readiness),
@@ -392,7 +397,7 @@ fn subjects(live: &AllocationState) -> Vec<Subject> {
         .filter_map(|(kind, probe)| probe.as_ref().map(|p| (kind, p)))
         .collect();
     let unknown = |r: &&Replica| {
-        r.index < record.replicas && r.phase == Phase::Running && r.health == Health::Unknown
+        r.index < record.intent.replicas && r.phase == Phase::Running && r.health == Health::Unknown
     };
     let of = |replica: &Replica| -> Vec<Subject> {
         let subject = |(kind, probe): &(Kind, &Probe)| {

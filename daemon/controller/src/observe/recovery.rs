@@ -96,7 +96,7 @@ impl Healer {
             changes
         };
         for change in changes {
-            let leaves = change.0.superseded && elsewhere.contains(&change.0.id);
+            let leaves = change.0.intent.superseded && elsewhere.contains(&change.0.id);
             // Known before the next decision is made.
             let leave = |cache: &mut Cache| {
                 if leaves {
@@ -136,7 +136,7 @@ impl Healer {
                 let admitted = health::admitted(
                     bound,
                     under_way(entry, &live.record),
-                    &[live.record.replicas],
+                    &[live.record.intent.replicas],
                 ) == [true];
                 (judged.action == Action::Replace && admitted)
                     .then(|| (live.record.clone(), task.clone(), entry.resolved.clone()))
@@ -159,7 +159,9 @@ impl Healer {
                 let mut places = ranked
                     .iter()
                     .filter_map(|i| table.offers().get(*i as usize));
-                places.any(|p| p.provider != record.provider || *p.offer.id != *record.offer.id)
+                places.any(|p| {
+                    p.provider != record.intent.provider || *p.offer.id != *record.intent.offer.id
+                })
             };
         asking
             .iter()
@@ -181,8 +183,10 @@ impl Healer {
                 .iter()
                 .find(|t| t.name == record.task && t.target == record.target);
             if let Some(task) = task {
-                self.paces
-                    .set(&record.id, Some(Pace::of(&task.recovery, &record.recovery)));
+                self.paces.set(
+                    &record.id,
+                    Some(Pace::of(&task.recovery, &record.status.recovery)),
+                );
             }
         }
     }
@@ -204,32 +208,30 @@ impl Healer {
             condition,
         } = judge(live, task, now)?;
         let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
-        if action == Action::Nothing && recovery == record.recovery {
+        if action == Action::Nothing && recovery == record.status.recovery {
             return Some((None, dead));
         }
-        let mut after = AllocationRecord {
-            recovery,
-            ..record.clone()
-        };
+        let mut after = record.clone();
+        after.status.recovery = recovery;
         let event = match &action {
             Action::Nothing | Action::Wait(_)
-                if after.recovery.failures > record.recovery.failures =>
+                if after.status.recovery.failures > record.status.recovery.failures =>
             {
                 Some(failing(&after))
             }
             Action::Nothing | Action::Wait(_) => None,
             Action::Again => {
-                (after.stage, after.attempt) = (Stage::Intended, record.attempt + 1);
+                after.intent.apply_again();
                 let left = live
                     .observation
                     .as_ref()
                     .and_then(|seen| deadline::of_next_attempt(record, seen, now));
-                after.deadline = left.or(record.deadline);
+                after.intent.deadline = left.or(record.intent.deadline);
                 Some(allocation_event(
                     Severity::Info,
                     "AllocationRetried",
                     record,
-                    place(record, &after.recovery.reason),
+                    place(record, &after.status.recovery.reason),
                 ))
             }
             // A new version that fails is its update's business: it goes back.
@@ -237,29 +239,31 @@ impl Healer {
                 if !matches!(condition, Condition::Stuck { .. } | Condition::Dead { .. })
                     && updates(entry, record) =>
             {
-                (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
+                (after.status.recovery.failures > record.status.recovery.failures)
+                    .then(|| failing(&after))
             }
             // What is not alive is made anew even where it is; what is started again there goes on there when there is no other place.
             Action::Replace
                 if !matches!(condition, Condition::Stuck { .. }) && !elsewhere.contains(id) =>
             {
-                (after.recovery.failures > record.recovery.failures).then(|| failing(&after))
+                (after.status.recovery.failures > record.status.recovery.failures)
+                    .then(|| failing(&after))
             }
             Action::Replace => {
                 let bound = task.recovery.max_concurrent.of(task.replicas);
                 let under_way = under_way(entry, record)
                     + before
                         .iter()
-                        .filter(|c| same_task(&c.0, record) && c.0.superseded)
-                        .map(|c| c.0.replicas)
+                        .filter(|c| same_task(&c.0, record) && c.0.intent.superseded)
+                        .map(|c| c.0.intent.replicas)
                         .sum::<u32>();
-                if health::admitted(bound, under_way, &[record.replicas]) == [true] {
-                    after.superseded = true;
+                if health::admitted(bound, under_way, &[record.intent.replicas]) == [true] {
+                    after.intent.superseded = true;
                     Some(allocation_event(
                         Severity::Warning,
                         "AllocationReplaced",
                         record,
-                        place(record, &after.recovery.reason),
+                        place(record, &after.status.recovery.reason),
                     ))
                 } else {
                     None
@@ -303,8 +307,8 @@ fn leave(cache: &mut Cache, record: &AllocationRecord) {
             == (
                 &record.task,
                 &record.target,
-                &record.provider,
-                &record.offer.id,
+                &record.intent.provider,
+                &record.intent.offer.id,
             )
     };
     let times = entry
@@ -323,9 +327,9 @@ fn leave(cache: &mut Cache, record: &AllocationRecord) {
     entry.left.push(Left {
         task: record.task.clone(),
         target: record.target.clone(),
-        provider: record.provider.clone(),
-        offer: record.offer.id.clone(),
-        cause: record.recovery.reason.clone(),
+        provider: record.intent.provider.clone(),
+        offer: record.intent.offer.id.clone(),
+        cause: record.status.recovery.reason.clone(),
         until,
         times,
     });
@@ -340,7 +344,9 @@ fn subject<'w>(
     let entry = cache.deployments.get(cache.owners.get(id)?)?;
     let live = entry.allocations.get(id)?;
     let record = &live.record;
-    let settled = record.stage == Stage::Applied && !record.superseded && !entry.record.deleting;
+    let settled = record.intent.stage == Stage::Applied
+        && !record.intent.superseded
+        && !entry.record.deleting;
     let task = entry
         .resolved
         .iter()
@@ -355,30 +361,30 @@ fn updates(entry: &DeploymentState, record: &AllocationRecord) -> bool {
         r.status != Status::Done
             && r.from.is_some()
             && !r.is_back()
-            && r.generation == record.generation
+            && r.generation == record.intent.generation
     };
     entry.record.rollout.as_ref().is_some_and(of)
 }
 
 fn judge(live: &AllocationState, task: &Resolved, now: Instant) -> Option<Judged> {
     let (record, seen) = (&live.record, live.observation.as_ref()?);
-    let run = &record.workload.run;
+    let run = &record.intent.workload.run;
     let condition = Condition::of(
         run,
-        record.replicas,
+        record.intent.replicas,
         live.ready(),
         seen,
         &live.failed_liveness,
     );
     let look = Look {
         run,
-        wanted: record.replicas,
+        wanted: record.intent.replicas,
         seen,
     };
     let ready = |index: u32| live.ready_now().any(|r| r == index);
     let (recovery, action) = health::look(
         &task.recovery,
-        &record.recovery,
+        &record.status.recovery,
         look,
         &condition,
         ready,
@@ -396,16 +402,16 @@ fn under_way(entry: &DeploymentState, record: &AllocationRecord) -> u32 {
     let replaced = |l: &&AllocationState| {
         let r = &l.record;
         same_task(r, record)
-            && r.superseded
-            && !r.lost
-            && r.recovery.here > 0
-            && r.stage != Stage::Removing
+            && r.intent.superseded
+            && !r.status.lost
+            && r.status.recovery.here > 0
+            && r.intent.stage != Stage::Removing
     };
     entry
         .allocations
         .values()
         .filter(replaced)
-        .map(|l| l.record.replicas)
+        .map(|l| l.record.intent.replicas)
         .sum()
 }
 
@@ -414,7 +420,7 @@ fn same_task(a: &AllocationRecord, b: &AllocationRecord) -> bool {
 }
 
 fn failing(after: &AllocationRecord) -> Event {
-    let recovery = &after.recovery;
+    let recovery = &after.status.recovery;
     let next = recovery
         .next
         .map(|at| format!("; tried again at {at}"))
@@ -440,7 +446,7 @@ fn failing(after: &AllocationRecord) -> Event {
 fn place(record: &AllocationRecord, reason: &str) -> String {
     format!(
         "{} × {} on {}: {reason}",
-        record.replicas,
+        record.intent.replicas,
         record.task,
         Place::of(record)
     )

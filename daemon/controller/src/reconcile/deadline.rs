@@ -49,23 +49,25 @@ impl Reconciler {
             let left = deadline::left(whole, begun.at, now);
             // What has just been placed, and what has just been given its replicas.
             let new = |known: &Option<AllocationRecord>, r: &AllocationRecord| {
-                known.as_ref().is_none_or(|b| b.attempt != r.attempt)
+                known
+                    .as_ref()
+                    .is_none_or(|b| b.intent.attempt != r.intent.attempt)
             };
             for record in records.iter_mut().filter(|r| plan::stands_for(r, task)) {
                 let known = before(record);
                 if known.is_none() {
-                    record.began = Some(begun.at);
+                    record.status.began = Some(begun.at);
                 }
-                if record.state.is_some()
-                    || record.stage != Stage::Intended
-                    || record.began.is_none()
+                if record.handle.state.is_some()
+                    || record.intent.stage != Stage::Intended
+                    || record.status.began.is_none()
                     || !new(&known, record)
                 {
                     continue;
                 }
                 // What was asked for before may exist: its provider ends it.
-                record.deadline = Some(left.max(Millis(1)));
-                if left == Millis(0) && known.is_none_or(|b| b.held == 0) {
+                record.intent.deadline = Some(left.max(Millis(1)));
+                if left == Millis(0) && known.is_none_or(|b| b.handle.held == 0) {
                     told.push(expired(record, whole));
                 }
             }
@@ -73,10 +75,10 @@ impl Reconciler {
             let counts = |r: &AllocationRecord| {
                 before(r).is_none() || work.actual.iter().any(|known| known.id == r.id)
             };
-            let there = records
-                .iter()
-                .filter(|r| plan::stands_for(r, task) && r.phase != Phase::Gone && counts(r));
-            let there: u32 = there.map(AllocationRecord::goal).sum();
+            let there = records.iter().filter(|r| {
+                plan::stands_for(r, task) && r.status.phase != Phase::Gone && counts(r)
+            });
+            let there: u32 = there.map(|r| r.intent.goal()).sum();
             let waiting = task.replicas.saturating_sub(there);
             if waiting > 0 && left > Millis(0) {
                 let end = begun.at.plus(whole);
@@ -130,6 +132,7 @@ impl Reconciler {
 fn expired(record: &mut AllocationRecord, whole: Millis) -> Event {
     deadline::expire(record, whole);
     let why = record
+        .status
         .ended
         .values()
         .next()
@@ -139,15 +142,16 @@ fn expired(record: &mut AllocationRecord, whole: Millis) -> Event {
         Severity::Error,
         "DeadlineExceeded",
         record,
-        format!("{} × {}: {why}", record.replicas, record.task),
+        format!("{} × {}: {why}", record.intent.replicas, record.task),
     )
 }
 
 /// The record of what is made anew in the same place, with what is left of its deadline.
 pub(crate) fn anew(mut record: AllocationRecord, now: Instant) -> AllocationRecord {
-    if let (Some(whole), Some(began)) = (deadline::of(&record.workload), record.began) {
+    if let (Some(whole), Some(began)) = (deadline::of(&record.intent.workload), record.status.began)
+    {
         let left = deadline::left(whole, began, now);
-        record.deadline = Some(left);
+        record.intent.deadline = Some(left);
         if left == Millis(0) {
             deadline::expire(&mut record, whole);
         }

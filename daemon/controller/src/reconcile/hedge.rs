@@ -50,7 +50,9 @@ impl Reconciler {
         let now = self.clock.now();
         let mut rivals = Vec::new();
         // What an update brings up replica by replica is asked for in one place.
-        let whole = |r: &AllocationRecord| r.stage == Stage::Intended && r.replicas == r.goal();
+        let whole = |r: &AllocationRecord| {
+            r.intent.stage == Stage::Intended && r.intent.replicas == r.intent.goal()
+        };
         for first in records
             .iter_mut()
             .filter(|r| whole(r) && !work.all.iter().any(|known| known.id == r.id))
@@ -68,11 +70,11 @@ impl Reconciler {
                 continue;
             };
             let here = Placement {
-                provider: first.provider.clone(),
-                offer: first.offer.clone(),
-                hourly: first.hourly,
-                replicas: first.replicas,
-                takes: first.takes,
+                provider: first.intent.provider.clone(),
+                offer: first.intent.offer.clone(),
+                hourly: first.intent.hourly,
+                replicas: first.intent.replicas,
+                takes: first.intent.takes,
             };
             let roomy: Vec<Rival> = want
                 .rivals
@@ -102,17 +104,16 @@ impl Reconciler {
                 until: now.plus(policy.within),
             };
             for (rank, placement) in (1u32..).zip(chosen.asked) {
-                rivals.push(AllocationRecord {
-                    id: AllocationId::new(&self.installation, self.ids.draw()),
-                    provider: placement.provider,
-                    offer: placement.offer,
-                    hourly: placement.hourly,
-                    takes: placement.takes,
-                    hedge: Some(member(rank)),
-                    ..first.clone()
-                });
+                let mut rival = first.clone();
+                rival.id = AllocationId::new(&self.installation, self.ids.draw());
+                rival.intent.provider = placement.provider;
+                rival.intent.offer = placement.offer;
+                rival.intent.hourly = placement.hourly;
+                rival.intent.takes = placement.takes;
+                rival.intent.hedge = Some(member(rank));
+                rivals.push(rival);
             }
-            first.hedge = Some(member(0));
+            first.intent.hedge = Some(member(0));
             // What this group asks for is not there for the next one.
             self.reserve(&mut lock(&self.cache), &[], &rivals);
         }
@@ -121,18 +122,16 @@ impl Reconciler {
 
     /// Whether a place has room for all replicas of an allocation beside what it has promised.
     fn has_room(&self, first: &AllocationRecord, rival: &Rival) -> bool {
-        let there = AllocationRecord {
-            provider: rival.placement.provider.clone(),
-            offer: rival.placement.offer.clone(),
-            ..first.clone()
-        };
+        let mut there = first.clone();
+        there.intent.provider = rival.placement.provider.clone();
+        there.intent.offer = rival.placement.offer.clone();
         let room = self.quotes.room(
             &lock(&self.cache),
             &there,
-            &first.workload.resources,
+            &first.intent.workload.resources,
             self.options.offers_ttl,
         );
-        matches!(room, Room::Replicas(free) if free >= first.replicas)
+        matches!(room, Room::Replicas(free) if free >= first.intent.replicas)
     }
 
     /// Ends the groups whose time has come: the first that is ready stays, the others go.
@@ -144,7 +143,7 @@ impl Reconciler {
     ) {
         let groups: BTreeSet<AllocationId> = records
             .iter()
-            .filter_map(|r| r.hedge.as_ref().map(|h| h.group.clone()))
+            .filter_map(|r| r.intent.hedge.as_ref().map(|h| h.group.clone()))
             .collect();
         if groups.is_empty() {
             return;
@@ -166,7 +165,8 @@ impl Reconciler {
             let mut members: Vec<&mut AllocationRecord> = records
                 .iter_mut()
                 .filter(|r| {
-                    r.stage != Stage::Removing && r.hedge.as_ref().is_some_and(|h| h.group == group)
+                    r.intent.stage != Stage::Removing
+                        && r.intent.hedge.as_ref().is_some_and(|h| h.group == group)
                 })
                 .collect();
             self.end_hedge(&mut members, &ready, now, told);
@@ -180,12 +180,12 @@ impl Reconciler {
         now: Instant,
         told: &mut Vec<Event>,
     ) {
-        let rank = |r: &AllocationRecord| r.hedge.as_ref().map_or(0, |h| h.rank);
+        let rank = |r: &AllocationRecord| r.intent.hedge.as_ref().map_or(0, |h| h.rank);
         members.sort_by_key(|r| rank(r));
         let Some(first) = members.first().map(|r| (**r).clone()) else {
             return;
         };
-        let until = first.hedge.as_ref().map_or(now, |h| h.until);
+        let until = first.intent.hedge.as_ref().map_or(now, |h| h.until);
         let judged: Vec<Member> = members
             .iter()
             .map(|r| Member::of(r, ready.contains(&r.id), &first))
@@ -195,20 +195,24 @@ impl Reconciler {
             Verdict::Keep(kept) => {
                 for r in members.iter_mut() {
                     if rank(r) == kept {
-                        r.hedge = None;
+                        r.intent.hedge = None;
                         if judged.len() > 1 {
-                            let message =
-                                format!("{} × {} stays on {}", r.replicas, r.task, Place::of(r));
+                            let message = format!(
+                                "{} × {} stays on {}",
+                                r.intent.replicas,
+                                r.task,
+                                Place::of(r)
+                            );
                             told.push(allocation_event(Severity::Info, "HedgeWon", r, message));
                         }
                     } else {
-                        r.stage = Stage::Removing;
+                        r.intent.stage = Stage::Removing;
                     }
                 }
             }
             Verdict::GiveUp => {
                 for r in members.iter_mut() {
-                    r.stage = Stage::Removing;
+                    r.intent.stage = Stage::Removing;
                     self.place_health
                         .cool_down(r, "it did not become ready in time");
                 }
@@ -240,7 +244,7 @@ pub(crate) fn visible(all: &[AllocationRecord]) -> Vec<AllocationRecord> {
 pub(crate) fn next_end(records: &[AllocationRecord]) -> Option<Instant> {
     records
         .iter()
-        .filter(|r| r.stage != Stage::Removing)
-        .filter_map(|r| r.hedge.as_ref().map(|h| h.until))
+        .filter(|r| r.intent.stage != Stage::Removing)
+        .filter_map(|r| r.intent.hedge.as_ref().map(|h| h.until))
         .min()
 }

@@ -24,7 +24,7 @@ use tradewind_core::{
     plan::preview::{ChangeAction, Unplaced},
     plan::{self, Desired, Placement, Step},
     plugin::Plugins,
-    record::{AllocationRecord, DeploymentKey, Stage},
+    record::{AllocationRecord, AllocationStatus, DeploymentKey, Handle, Intent, Stage},
     retry,
     store::{Error, Expect, Revision},
     units::Instant,
@@ -303,6 +303,7 @@ impl Reconciler {
                         .inspect_err(|_| lock(&self.cache).unreserve(&work.all, &records))?;
                     if let Some(mut told) = revision_event(before, record) {
                         let decided = record
+                            .intent
                             .decision
                             .clone()
                             .filter(|id| decision.as_ref().is_some_and(|d| d.id == *id));
@@ -317,16 +318,16 @@ impl Reconciler {
                     let place = Place::of(record);
                     let message = format!(
                         "{} × {} placed on {place} ({})",
-                        record.goal(),
+                        record.intent.goal(),
                         record.task,
-                        record.offer.id
+                        record.intent.offer.id
                     );
                     let mut placed = changing(
                         allocation_event(Severity::Info, "AllocationPlaced", record, message),
                         None,
                         Some(record),
                     );
-                    placed.cause = record.decision.clone().map(Cause::Decision);
+                    placed.cause = record.intent.decision.clone().map(Cause::Decision);
                     change.event(placed);
                     change.place(record.clone())?;
                 }
@@ -465,18 +466,18 @@ impl Reconciler {
                 }
                 // Another version comes beside it, and takes its place replica by replica.
                 (ChangeAction::Update, Some(mut r), Some(want))
-                    if plan::needs_new_replicas(&r.workload, &want.workload) =>
+                    if plan::needs_new_replicas(&r.intent.workload, &want.workload) =>
                 {
-                    r.superseded = true;
+                    r.intent.superseded = true;
                     vec![self.fresh(work, want, &step.placement, now), r]
                 }
                 // Of a job that is over there is nothing to be asked for.
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want))
                     if job::is_over(&r) =>
                 {
-                    (r.workload, r.need, r.generation) =
+                    (r.intent.workload, r.intent.need, r.intent.generation) =
                         (want.workload.clone(), want.need, work.record.generation);
-                    (r.superseded, r.wanted) = (false, Some(r.replicas));
+                    (r.intent.superseded, r.intent.wanted) = (false, Some(r.intent.replicas));
                     vec![r]
                 }
                 // Asked again, its provider would run those again that have ended: the rest of them ends first.
@@ -486,30 +487,27 @@ impl Reconciler {
                     vec![r]
                 }
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want)) => {
-                    (r.replicas, r.hourly, r.offer) = (
-                        step.placement.replicas,
-                        step.placement.hourly,
-                        step.placement.offer.clone(),
-                    );
-                    (r.workload, r.need, r.takes) =
-                        (want.workload.clone(), want.need, step.placement.takes);
-                    r.decision = want.decision.clone().or(r.decision);
-                    (r.superseded, r.wanted) = (false, Some(step.placement.replicas));
-                    (r.generation, r.stage, r.attempt, r.phase) = (
-                        work.record.generation,
-                        Stage::Intended,
-                        r.attempt + 1,
-                        Phase::Starting,
-                    );
+                    let (intent, place) = (&mut r.intent, &step.placement);
+                    (intent.replicas, intent.wanted) = (place.replicas, Some(place.replicas));
+                    (intent.hourly, intent.offer) = (place.hourly, place.offer.clone());
+                    (intent.workload, intent.need, intent.takes) =
+                        (want.workload.clone(), want.need, place.takes);
+                    intent.decision = want.decision.clone().or(intent.decision.take());
+                    (intent.superseded, intent.generation) = (false, work.record.generation);
+                    intent.apply_again();
+                    r.status.phase = Phase::Starting;
                     vec![r]
                 }
                 (ChangeAction::Destroy, Some(mut r), _) => {
                     let replaced = desired
                         .iter()
                         .any(|d| d.task == r.task && d.target == r.target && d.replicas > 0);
-                    match replaced && r.phase != Phase::Gone && r.stage != Stage::Removing {
-                        true => r.superseded = true,
-                        false => r.stage = Stage::Removing,
+                    match replaced
+                        && r.status.phase != Phase::Gone
+                        && r.intent.stage != Stage::Removing
+                    {
+                        true => r.intent.superseded = true,
+                        false => r.intent.stage = Stage::Removing,
                     }
                     vec![r]
                 }
@@ -533,33 +531,35 @@ impl Reconciler {
             deployment: work.key.name.clone(),
             task: want.task.clone(),
             target: want.target.clone(),
-            provider: placement.provider.clone(),
-            offer: placement.offer.clone(),
-            hourly: placement.hourly,
-            takes: placement.takes,
-            replicas: placement.replicas,
-            generation: work.record.generation,
-            workload: want.workload.clone(),
-            need: want.need,
-            decision: want.decision.clone(),
-            stage: Stage::Intended,
-            superseded: false,
-            wanted: Some(placement.replicas),
-            held: 0,
-            drain: None,
-            traffic: None,
-            attempt: 0,
-            state: None,
-            phase: Phase::Pending,
-            created_at: now,
-            meter: Some(Meter::default()),
-            recovery: inherited(work, want),
-            lost: false,
-            hedge: None,
-            pinned: false,
-            ended: BTreeMap::new(),
-            began: None,
-            deadline: None,
+            intent: Intent {
+                provider: placement.provider.clone(),
+                offer: placement.offer.clone(),
+                hourly: placement.hourly,
+                takes: placement.takes,
+                replicas: placement.replicas,
+                generation: work.record.generation,
+                workload: want.workload.clone(),
+                need: want.need,
+                decision: want.decision.clone(),
+                stage: Stage::Intended,
+                superseded: false,
+                wanted: Some(placement.replicas),
+                drain: None,
+                traffic: None,
+                attempt: 0,
+                created_at: now,
+                hedge: None,
+                deadline: None,
+            },
+            handle: Handle::default(),
+            status: AllocationStatus {
+                phase: Phase::Pending,
+                meter: Some(Meter::default()),
+                recovery: inherited(work, want),
+                lost: false,
+                ended: BTreeMap::new(),
+                began: None,
+            },
         }
     }
 
@@ -570,28 +570,35 @@ impl Reconciler {
         before: &[AllocationRecord],
         after: &[AllocationRecord],
     ) {
-        for record in after.iter().filter(|r| r.stage == Stage::Intended) {
+        for record in after.iter().filter(|r| r.intent.stage == Stage::Intended) {
             // Accepted meanwhile.
             if cache.live(&record.id).is_some_and(|l| {
-                l.record.attempt == record.attempt && l.record.stage != Stage::Intended
+                l.record.intent.attempt == record.intent.attempt
+                    && l.record.intent.stage != Stage::Intended
             }) {
                 continue;
             }
-            let held = before
-                .iter()
-                .find(|r| r.id == record.id)
-                .map_or(0, |r| if r.state.is_some() { r.replicas } else { 0 });
+            let held = before.iter().find(|r| r.id == record.id).map_or(0, |r| {
+                if r.handle.state.is_some() {
+                    r.intent.replicas
+                } else {
+                    0
+                }
+            });
             let reserved = Reserved {
-                offer: record.offer.id.clone(),
-                replicas: record.replicas.saturating_sub(held),
-                cpu: record.workload.resources.cpu.0,
-                memory: record.workload.resources.memory.0,
+                offer: record.intent.offer.id.clone(),
+                replicas: record.intent.replicas.saturating_sub(held),
+                cpu: record.intent.workload.resources.cpu.0,
+                memory: record.intent.workload.resources.memory.0,
                 settled: None,
             };
             if reserved.replicas > 0 {
-                let reservations = cache.reserved.entry(record.provider.clone()).or_default();
+                let reservations = cache
+                    .reserved
+                    .entry(record.intent.provider.clone())
+                    .or_default();
                 reservations
-                    .entry((record.id.clone(), record.attempt))
+                    .entry((record.id.clone(), record.intent.attempt))
                     .or_insert(reserved);
             }
         }
@@ -603,10 +610,10 @@ fn inherited(work: &DeploymentWork, want: &Desired) -> Recovery {
     let going = |r: &&AllocationRecord| {
         r.task == want.task
             && r.target == want.target
-            && (r.superseded || r.phase == Phase::Gone)
-            && !r.lost
+            && (r.intent.superseded || r.status.phase == Phase::Gone)
+            && !r.status.lost
     };
-    Recovery::inherited(work.all.iter().filter(going).map(|r| &r.recovery))
+    Recovery::inherited(work.all.iter().filter(going).map(|r| &r.status.recovery))
 }
 
 /// Says of a task whose new version has no place what would give it one: what runs of the old one keeps its own until then.
@@ -616,10 +623,13 @@ fn name_the_way(work: &DeploymentWork, unplaced: &mut [Unplaced]) {
             continue;
         };
         let runs = |r: &&AllocationRecord| {
-            r.replicas > 0 && !r.lost && r.recovery.here == 0 && r.phase != Phase::Gone
+            r.intent.replicas > 0
+                && !r.status.lost
+                && r.status.recovery.here == 0
+                && r.status.phase != Phase::Gone
         };
         let other = |r: &&AllocationRecord| {
-            r.superseded || plan::needs_new_replicas(&r.workload, &task.workload)
+            r.intent.superseded || plan::needs_new_replicas(&r.intent.workload, &task.workload)
         };
         let mut mine = work
             .all

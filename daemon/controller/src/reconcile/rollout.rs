@@ -125,7 +125,12 @@ impl Reconciler {
                 sick: mine
                     .iter()
                     .filter_map(|&i| records.get(i))
-                    .find_map(|r| cache.live(&r.id).filter(|_| stays(r)).and_then(sick))
+                    .find_map(|r| {
+                        cache
+                            .live(&r.id)
+                            .filter(|_| r.intent.stays())
+                            .and_then(sick)
+                    })
                     .or_else(|| {
                         homeless(
                             cache.deployments.get(&work.key)?,
@@ -148,8 +153,8 @@ impl Reconciler {
                 if let Some(record) = records.get_mut(i) {
                     settle(record, work.actual.iter().find(|r| r.id == record.id), *to);
                     // What was lost serves nobody: it stays on record until others have taken over.
-                    if record.superseded && record.lost && prepared {
-                        record.stage = Stage::Removing;
+                    if record.intent.superseded && record.status.lost && prepared {
+                        record.intent.stage = Stage::Removing;
                     }
                 }
             }
@@ -162,8 +167,8 @@ impl Reconciler {
             if moves.crowded {
                 let places: BTreeSet<&InstanceName> = taken
                     .iter()
-                    .filter(|r| stays(r))
-                    .map(|r| &r.provider)
+                    .filter(|r| r.intent.stays())
+                    .map(|r| &r.intent.provider)
                     .collect();
                 asked.extend(places.into_iter().cloned());
             }
@@ -279,9 +284,9 @@ impl Reconciler {
         let gives_way = mine
             .iter()
             .filter_map(|&i| records.get(i))
-            .any(|r| !stays(r));
+            .any(|r| !r.intent.stays());
         for record in mine.iter().filter_map(|&i| records.get(i)) {
-            let offer = (&record.provider, record.offer.id.as_str());
+            let offer = (&record.intent.provider, record.intent.offer.id.as_str());
             let place = places
                 .iter()
                 .position(|p| *p == offer)
@@ -298,7 +303,7 @@ impl Reconciler {
                     ) {
                         Room::Replicas(free) => free,
                         Room::Unknown => {
-                            unknown.insert(record.provider.clone());
+                            unknown.insert(record.intent.provider.clone());
                             0
                         }
                     };
@@ -320,7 +325,7 @@ impl Reconciler {
                 mine.iter()
                     .any(|&i| records.get(i).is_some_and(|m| m.id == r.id))
             })
-            .all(|r| plan::overlaps(&r.workload));
+            .all(|r| plan::overlaps(&r.intent.workload));
         let task = Task {
             replicas: task.replicas,
             update: &task.update,
@@ -394,10 +399,6 @@ pub(crate) fn mine(task: &Resolved, records: &[AllocationRecord]) -> Vec<usize> 
     mine.map(|(i, _)| i).collect()
 }
 
-pub(crate) fn stays(record: &AllocationRecord) -> bool {
-    !record.superseded && record.stage != Stage::Removing
-}
-
 pub(crate) fn progress<'a>(
     rollout: &'a mut Rollout,
     task: &Resolved,
@@ -427,55 +428,57 @@ fn group(
     place: usize,
     now: Instant,
 ) -> Group {
-    let ended = matches!(record.phase, Phase::Gone | Phase::Failed | Phase::Succeeded);
-    let current = stays(record);
+    let ended = record.status.phase.is_final();
+    let current = record.intent.stays();
     Group {
-        generation: record.generation,
+        generation: record.intent.generation,
         current,
-        wanted: if current { record.goal() } else { 0 },
+        wanted: if current { record.intent.goal() } else { 0 },
         // The plan says what it shall be in the end; the engine begins with what was intended before.
-        replicas: before.map_or(0, |b| b.replicas),
-        held: before.map_or(0, |b| if ended && !current { 0 } else { b.held }),
-        drain: before.and_then(|b| b.drain),
+        replicas: before.map_or(0, |b| b.intent.replicas),
+        held: before.map_or(0, |b| if ended && !current { 0 } else { b.handle.held }),
+        drain: before.and_then(|b| b.intent.drain),
         ready: live
             .map(|l| l.ready_indices(task.update.min_ready, now))
             .unwrap_or_default(),
         known: live.is_some_and(|l| l.observation.is_some()),
-        traffic: before.and_then(|b| b.traffic),
-        removing: record.stage == Stage::Removing,
-        lost: record.lost,
+        traffic: before.and_then(|b| b.intent.traffic),
+        removing: record.intent.stage == Stage::Removing,
+        lost: record.status.lost,
         place,
     }
 }
 
 /// Brings a record as planned to what the engine allows of it. A record that has not moved stays as it was.
 fn settle(record: &mut AllocationRecord, before: Option<&AllocationRecord>, to: rollout::Move) {
-    if record.stage == Stage::Removing {
+    if record.intent.stage == Stage::Removing {
         return;
     }
-    let ended = matches!(record.phase, Phase::Gone | Phase::Failed | Phase::Succeeded);
-    if record.superseded && (to.replicas == 0 || ended) {
-        record.stage = Stage::Removing;
+    let ended = record.status.phase.is_final();
+    if record.intent.superseded && (to.replicas == 0 || ended) {
+        record.intent.stage = Stage::Removing;
         return;
     }
-    (record.replicas, record.drain, record.traffic) = (to.replicas, to.drain, to.traffic);
+    let intent = &mut record.intent;
+    (intent.replicas, intent.drain, intent.traffic) = (to.replicas, to.drain, to.traffic);
     let Some(before) = before else {
         // Nothing of it exists yet: it is asked for once it has a replica.
-        record.stage = if to.replicas == 0 {
+        intent.stage = if to.replicas == 0 {
             Stage::Applied
         } else {
             Stage::Intended
         };
-        record.held = to.replicas;
+        record.handle.held = to.replicas;
         return;
     };
-    let same = record.workload == before.workload
-        && (before.replicas, before.traffic) == (to.replicas, to.traffic);
+    let same = intent.workload == before.intent.workload
+        && (before.intent.replicas, before.intent.traffic) == (to.replicas, to.traffic);
     if same {
-        (record.stage, record.attempt, record.phase) = (before.stage, before.attempt, before.phase);
+        (intent.stage, intent.attempt) = (before.intent.stage, before.intent.attempt);
+        record.status.phase = before.status.phase;
     } else {
-        (record.stage, record.attempt) = (Stage::Intended, before.attempt + 1);
-        record.held = before.held.max(to.replicas);
+        (intent.stage, intent.attempt) = (Stage::Intended, before.intent.attempt + 1);
+        record.handle.held = before.handle.held.max(to.replicas);
     }
 }
 
@@ -490,7 +493,7 @@ fn homeless<'a>(
         .iter()
         .find(|d| d.task == task.name && d.target == task.target)?;
     let missing = wanted.placements.iter().map(|p| p.replicas).sum::<u32>() < wanted.replicas;
-    let old = records.any(|r| r.superseded && r.stage != Stage::Removing);
+    let old = records.any(|r| r.intent.superseded && r.intent.stage != Stage::Removing);
     let never = entry
         .unplaced
         .iter()
@@ -501,8 +504,8 @@ fn homeless<'a>(
 
 /// What is wrong with a group that shall stay, if its version is to blame.
 pub(crate) fn sick(live: &AllocationState) -> Option<String> {
-    let (record, place) = (&live.record, live.record.offer.region.as_str());
-    if record.workload.run != Run::Service || record.stage == Stage::Removing {
+    let (record, place) = (&live.record, live.record.intent.offer.region.as_str());
+    if record.intent.workload.run != Run::Service || record.intent.stage == Stage::Removing {
         return None;
     }
     if let Some(failure) = live
@@ -512,33 +515,33 @@ pub(crate) fn sick(live: &AllocationState) -> Option<String> {
     {
         return Some(format!(
             "{} on {}/{place}: {}",
-            record.task, record.provider, failure.message
+            record.task, record.intent.provider, failure.message
         ));
     }
     // Once may be the cloud's fault: it is tried again first.
-    if record.phase == Phase::Failed
-        && record.stage == Stage::Applied
-        && record.recovery.failures > 1
+    if record.status.phase == Phase::Failed
+        && record.intent.stage == Stage::Applied
+        && record.status.recovery.failures > 1
     {
         return Some(format!(
             "{} on {}/{place} has failed",
-            record.task, record.provider
+            record.task, record.intent.provider
         ));
     }
     let replicas = live.observation.iter().flat_map(|o| &o.replicas);
     replicas
-        .filter(|r| r.index < record.replicas)
+        .filter(|r| r.index < record.intent.replicas)
         .find_map(|r| {
             let ready = live.ready_since.contains_key(&r.index);
             let was_ready = live.was_ready.contains(&r.index);
             match () {
                 () if r.restarts >= RESTARTS && !ready => Some(format!(
                     "{}/{} on {}/{place} ends again and again",
-                    record.task, r.index, record.provider
+                    record.task, r.index, record.intent.provider
                 )),
                 () if was_ready && r.health == Health::Unhealthy => Some(format!(
                     "{}/{} on {}/{place} was ready and is unhealthy",
-                    record.task, r.index, record.provider
+                    record.task, r.index, record.intent.provider
                 )),
                 () => None,
             }
@@ -563,7 +566,7 @@ impl AllocationState {
             .iter()
             .filter(|(_, since)| now.since(**since) >= min);
         long.map(|(index, _)| *index)
-            .filter(|i| *i < self.record.replicas)
+            .filter(|i| *i < self.record.intent.replicas)
             .collect()
     }
 

@@ -15,7 +15,7 @@ use tradewind_core::{
 use crate::{
     lock,
     reconcile::reconciler::Reconciler,
-    reconcile::rollout::{Rolled, mine, progress, sick, stays},
+    reconcile::rollout::{Rolled, mine, progress, sick},
     schedule::scheduler::DeploymentWork,
 };
 
@@ -68,7 +68,7 @@ impl Reconciler {
 
 /// Whether an allocation is of the version that its task shall be.
 fn is_of(record: &AllocationRecord, task: &Resolved) -> bool {
-    let wanted = record.need == plan::need_digest(&Need::of(task))
-        && !plan::needs_new_replicas(&record.workload, &task.workload);
-    stays(record) && plan::stands_for(record, task) && wanted
+    let wanted = record.intent.need == plan::need_digest(&Need::of(task))
+        && !plan::needs_new_replicas(&record.intent.workload, &task.workload);
+    record.intent.stays() && plan::stands_for(record, task) && wanted
 }

@@ -249,17 +249,21 @@ impl Claimant<'_> {
         for task in self.resolved.iter().filter(|_| !self.gone) {
             let of_task = |r: &&AllocationRecord| r.task == task.name && r.target == task.target;
             let serving =
-                |r: &&AllocationRecord| plan::stands_for(r, task) && r.phase != Phase::Gone;
-            let record_lasts = |r: &AllocationRecord| match r.workload.run {
+                |r: &&AllocationRecord| plan::stands_for(r, task) && r.status.phase != Phase::Gone;
+            let record_lasts = |r: &AllocationRecord| match r.intent.workload.run {
                 Run::Job { .. } => job_lasts(
-                    r.takes.unwrap_or(task.duration),
-                    now.since(r.created_at),
+                    r.intent.takes.unwrap_or(task.duration),
+                    now.since(r.intent.created_at),
                     now,
                 ),
                 Run::Service => Month::left(now),
             };
             let used = |r: &AllocationRecord| usage(r, record_lasts(r));
-            let replicas = actual.iter().filter(serving).map(|r| r.replicas).sum();
+            let replicas = actual
+                .iter()
+                .filter(serving)
+                .map(|r| r.intent.replicas)
+                .sum();
             let held = actual
                 .iter()
                 .filter(serving)

@@ -8,7 +8,6 @@ use tradewind_core::{
     placement::{self, Domain, Neighbour},
     plan::{self, Placement},
     record::AllocationRecord,
-    workload::Phase,
 };
 
 use crate::{
@@ -93,14 +92,21 @@ fn running<'a>(
     task: &Resolved,
     records: impl Iterator<Item = &'a AllocationRecord>,
 ) -> Vec<Domain> {
-    let ended =
-        |r: &AllocationRecord| matches!(r.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
     let there = |r: &&AllocationRecord| {
-        plan::serves(r, &task.name, task.target.as_ref()) && !r.lost && !ended(r) && r.goal() > 0
+        plan::serves(r, &task.name, task.target.as_ref())
+            && !r.status.lost
+            && !r.status.phase.is_final()
+            && r.intent.goal() > 0
     };
     records
         .filter(there)
-        .map(|r| Domain::new(&r.provider, &r.offer.region, &r.offer.zone))
+        .map(|r| {
+            Domain::new(
+                &r.intent.provider,
+                &r.intent.offer.region,
+                &r.intent.offer.zone,
+            )
+        })
         .collect()
 }
 

@@ -130,16 +130,26 @@ impl OfferCache {
         fresh: Millis,
     ) -> Room {
         let holds = |q: &&Quote| {
-            q.answer.is_ok() && q.asked.elapsed() <= fresh.std() && !self.outdated(q, &of.provider)
+            q.answer.is_ok()
+                && q.asked.elapsed() <= fresh.std()
+                && !self.outdated(q, &of.intent.provider)
         };
-        let quote = lock(&self.quotes).get(&of.provider).filter(holds).cloned();
+        let quote = lock(&self.quotes)
+            .get(&of.intent.provider)
+            .filter(holds)
+            .cloned();
         let current = quote.is_some();
-        let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.provider).cloned()) else {
+        let Some(quote) = quote.or_else(|| lock(&self.last).get(&of.intent.provider).cloned())
+        else {
             return Room::Unknown;
         };
         let offers = quote.answer.iter().flat_map(|list| list.iter());
         // What is not offered any more is for its provider to give or to refuse.
-        let Some(mut offer) = offers.into_iter().find(|o| *o.id == *of.offer.id).cloned() else {
+        let Some(mut offer) = offers
+            .into_iter()
+            .find(|o| *o.id == *of.intent.offer.id)
+            .cloned()
+        else {
             return if current {
                 Room::Replicas(u32::MAX)
             } else {
@@ -151,22 +161,22 @@ impl OfferCache {
         }
         if !current
             && lock(&self.quotes)
-                .get(&of.provider)
+                .get(&of.intent.provider)
                 .is_none_or(|q| q.answer.is_ok())
         {
             return Room::Unknown;
         }
         let reserved = cache
             .reserved
-            .get(&of.provider)
+            .get(&of.intent.provider)
             .into_iter()
             .flat_map(HashMap::values);
-        for r in reserved
-            .filter(|r| r.offer == of.offer.id && r.settled.is_none_or(|at| at >= quote.asked))
-        {
+        for r in reserved.filter(|r| {
+            r.offer == of.intent.offer.id && r.settled.is_none_or(|at| at >= quote.asked)
+        }) {
             offer.take(r.replicas, u64::from(r.cpu), r.memory);
         }
-        for (key, replicas, each) in cache.owed(&of.provider, &of.offer.id) {
+        for (key, replicas, each) in cache.owed(&of.intent.provider, &of.intent.offer.id) {
             if key != (&of.namespace, &of.deployment, &of.task, of.target.as_ref()) {
                 offer.take(replicas, u64::from(each.cpu.0), each.memory.0);
             }
@@ -520,15 +530,19 @@ impl Offers {
         let mut held: BTreeMap<&str, u32> = BTreeMap::new();
         for live in cache
             .lives_of(provider)
-            .filter(|l| l.record.state.is_some())
+            .filter(|l| l.record.handle.state.is_some())
         {
             let record = &live.record;
-            let ended = record.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
+            let ended =
+                record.intent.stage == Stage::Applied && !live.in_transition() && !live.is_ready();
             if !ended {
                 let unsettled = unsettled.get(&record.id).copied().unwrap_or(0);
                 // What has been told to go is there until its provider says that it is not.
-                *held.entry(&record.offer.id).or_default() +=
-                    record.replicas.max(record.held).saturating_sub(unsettled);
+                *held.entry(&record.intent.offer.id).or_default() += record
+                    .intent
+                    .replicas
+                    .max(record.handle.held)
+                    .saturating_sub(unsettled);
             }
         }
         held.into_iter()

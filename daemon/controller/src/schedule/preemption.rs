@@ -269,22 +269,22 @@ impl Preemptor {
                     .resolved
                     .iter()
                     .find(|t| t.name == record.task && t.target == record.target);
-                let ended = matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone);
+                let ended = record.status.phase.is_final();
                 let Some(task) = task.filter(|t| {
                     t.priority < below && !ended && plan::serves(record, &t.name, t.target.as_ref())
                 }) else {
                     continue;
                 };
-                let resources = &record.workload.resources;
+                let resources = &record.intent.workload.resources;
                 tenants.push((
                     key.clone(),
                     Tenant {
                         id: record.id.clone(),
-                        provider: record.provider.clone(),
-                        offer: record.offer.id.clone(),
+                        provider: record.intent.provider.clone(),
+                        offer: record.intent.offer.id.clone(),
                         priority: task.priority,
-                        since: record.created_at,
-                        replicas: record.replicas,
+                        since: record.intent.created_at,
+                        replicas: record.intent.replicas,
                         cpu: u64::from(resources.cpu.0),
                         memory: resources.memory.0,
                     },
@@ -301,7 +301,9 @@ impl Preemptor {
             for (id, give) in &preemption.victims {
                 match self.evict(key, &preemption, id, *give).await {
                     Ok(Some(record)) => {
-                        *room.entry((record.provider, record.offer.id)).or_default() += *give
+                        *room
+                            .entry((record.intent.provider, record.intent.offer.id))
+                            .or_default() += *give
                     }
                     // It has changed meanwhile: the next look sees what it is now.
                     Ok(None) | Err(Error::Conflict { .. }) => {}
@@ -359,20 +361,17 @@ impl Preemptor {
         let Some((before, revision, task, mut held, actual)) = known else {
             return Ok(None);
         };
-        if before.stage == Stage::Removing
-            || before.superseded
-            || task.priority >= preemption.priority
-        {
+        if !before.intent.stays() || task.priority >= preemption.priority {
             return Ok(None);
         }
         let mut after = before.clone();
-        if give >= before.replicas {
-            after.stage = Stage::Removing;
+        if give >= before.intent.replicas {
+            after.intent.stage = Stage::Removing;
         } else {
-            after.replicas = before.replicas - give;
-            after.wanted = Some(before.goal().saturating_sub(give));
-            (after.stage, after.attempt, after.phase) =
-                (Stage::Intended, before.attempt + 1, Phase::Starting);
+            after.intent.replicas = before.intent.replicas - give;
+            after.intent.wanted = Some(before.intent.goal().saturating_sub(give));
+            after.intent.apply_again();
+            after.status.phase = Phase::Starting;
         }
         let has: u32 = plan::current(&task, &actual)
             .iter()
@@ -395,10 +394,10 @@ impl Preemptor {
             target: task.target.clone(),
             kind: HeldKind::Preempted,
             wanted: task.replicas,
-            replicas: has.saturating_sub(give.min(before.replicas)),
+            replicas: has.saturating_sub(give.min(before.intent.replicas)),
             reason: format!(
                 "its place at {} went to {name}, its own priority is {}",
-                before.offer.id, task.priority
+                before.intent.offer.id, task.priority
             ),
             since: self.clock.now(),
             overspent: false,

@@ -66,17 +66,19 @@ impl Refusals {
             .plugins
             .snapshot()
             .providers
-            .get(&record.provider)
+            .get(&record.intent.provider)
             .map(|p| version(p.as_ref()));
         let whole = failure.concerns_the_workload();
         let (first, longest) = if whole { REFUSED } else { NO_ROOM };
-        let offer = (!whole).then(|| record.offer.id.clone());
+        let offer = (!whole).then(|| record.intent.offer.id.clone());
         let mut cache = lock(&self.cache);
         let Some(entry) = cache.deployments.get_mut(&record.key()) else {
             return;
         };
         let same = |r: &Refusal| {
-            r.provider == record.provider && r.offer == offer && r.workload == record.workload
+            r.provider == record.intent.provider
+                && r.offer == offer
+                && r.workload == record.intent.workload
         };
         let times = entry
             .refusals
@@ -91,10 +93,10 @@ impl Refusals {
             .refusals
             .retain(|r| !same(r) && wanted.iter().any(|task| task.workload == r.workload));
         entry.refusals.push(Refusal {
-            provider: record.provider.clone(),
+            provider: record.intent.provider.clone(),
             offer,
             version,
-            workload: record.workload.clone(),
+            workload: record.intent.workload.clone(),
             cause: failure.told(),
             lasting: failure.is_unsupported(),
             until,
@@ -180,12 +182,15 @@ fn taken(
                     || !resolved
                         .iter()
                         .any(|t| t.name == record.task && t.target == record.target));
-            let theirs = plan::machine_ports(&record.workload);
+            let theirs = plan::machine_ports(&record.intent.workload);
             if let Some(number) = ports
                 .iter()
-                .find(|n| !own && record.replicas > 0 && theirs.contains(n))
+                .find(|n| !own && record.intent.replicas > 0 && theirs.contains(n))
             {
-                found.push(((name.clone(), Some(record.offer.id.clone())), *number));
+                found.push((
+                    (name.clone(), Some(record.intent.offer.id.clone())),
+                    *number,
+                ));
             }
         }
     }

@@ -36,10 +36,10 @@ impl Added<'_> {
             .work
             .actual
             .iter()
-            .filter(|r| r.provider == p.provider && r.offer.id == p.offer.id);
+            .filter(|r| r.intent.provider == p.provider && r.intent.offer.id == p.offer.id);
         let held: u32 = there
             .filter(|r| plan::serves(r, self.task, self.target))
-            .map(|r| r.replicas)
+            .map(|r| r.intent.replicas)
             .sum();
         p.replicas.saturating_sub(held)
     }

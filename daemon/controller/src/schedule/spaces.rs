@@ -25,7 +25,7 @@ use crate::{
 
 /// What is told of a place that its namespace has no access to any more.
 pub(crate) fn closed_place(record: &AllocationRecord, snapshot: &Snapshot) -> Option<String> {
-    is_closed(record, snapshot).then(|| told(&record.provider, record))
+    is_closed(record, snapshot).then(|| told(&record.intent.provider, record))
 }
 
 /// Whether something is at an instance that is closed to it by now, and does not stay there: what has not begun, and what another version is
@@ -36,11 +36,11 @@ pub(crate) fn leaves(
     closed: &BTreeSet<InstanceName>,
 ) -> bool {
     let counts = plan::serves(record, &task.name, task.target.as_ref())
-        && !record.superseded
-        && record.goal() > 0;
-    let stays =
-        record.state.is_some() && !plan::needs_new_replicas(&record.workload, &task.workload);
-    closed.contains(&record.provider) && counts && !stays
+        && !record.intent.superseded
+        && record.intent.goal() > 0;
+    let stays = record.handle.state.is_some()
+        && !plan::needs_new_replicas(&record.intent.workload, &task.workload);
+    closed.contains(&record.intent.provider) && counts && !stays
 }
 
 /// Why a task has no candidate when that is because of its namespace: no provider that it may name is open to it.
@@ -85,7 +85,7 @@ fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
 fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
     snapshot
         .providers
-        .get(&record.provider)
+        .get(&record.intent.provider)
         .is_some_and(|p| !p.namespaces().admits(&record.namespace))
 }
 
@@ -99,12 +99,19 @@ impl Reconciler {
             BTreeMap::new();
         for (key, entry) in &lock(&self.cache).deployments {
             for record in entry.allocations.values().map(|live| &live.record) {
-                if is_closed(record, now) && !is_closed(record, before) && record.replicas > 0 {
-                    let place = (key.clone(), record.task.clone(), record.provider.clone());
+                if is_closed(record, now)
+                    && !is_closed(record, before)
+                    && record.intent.replicas > 0
+                {
+                    let place = (
+                        key.clone(),
+                        record.task.clone(),
+                        record.intent.provider.clone(),
+                    );
                     closed
                         .entry(place)
-                        .or_insert_with(|| (0, told(&record.provider, record)))
-                        .0 += record.replicas;
+                        .or_insert_with(|| (0, told(&record.intent.provider, record)))
+                        .0 += record.intent.replicas;
                 }
             }
         }

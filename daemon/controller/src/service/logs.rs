@@ -128,9 +128,9 @@ impl Handle {
         let source = |r: &tradewind_core::record::AllocationRecord| {
             let tracked = Tracked {
                 allocation: r.id.clone(),
-                state: r.state.clone()?,
+                state: r.handle.state.clone()?,
             };
-            Some((r.task.clone(), r.provider.clone(), tracked))
+            Some((r.task.clone(), r.intent.provider.clone(), tracked))
         };
         Ok(records.filter_map(source).collect())
     }

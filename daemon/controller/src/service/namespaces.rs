@@ -31,7 +31,7 @@ use tradewind_core::{
     },
     store::{self, Expect, Revision, Store},
     units::{Bytes, Instant, MicroUsd, Millis},
-    workload::{Labels, Phase},
+    workload::Labels,
 };
 
 use crate::{
@@ -251,13 +251,13 @@ pub(crate) fn lasts(entry: &DeploymentState, record: &AllocationRecord, now: Ins
         .iter()
         .find(|t| t.name == record.task && t.target == record.target);
     let job = matches!(
-        record.workload.run,
+        record.intent.workload.run,
         tradewind_core::workload::Run::Job { .. }
     );
     match task.filter(|_| job) {
         Some(task) => job_lasts(
-            record.takes.unwrap_or(task.duration),
-            now.since(record.created_at),
+            record.intent.takes.unwrap_or(task.duration),
+            now.since(record.intent.created_at),
             now,
         ),
         None => Month::left(now),
@@ -273,12 +273,12 @@ pub(crate) fn job_lasts(duration: Millis, since: Millis, now: Instant) -> Millis
 
 /// What a record uses of its namespace, money by its meter or its offer.
 pub(crate) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
-    if matches!(record.phase, Phase::Succeeded | Phase::Failed | Phase::Gone) {
+    if record.status.phase.is_final() {
         return Usage::default();
     }
-    let metered = record.meter.and_then(|m| m.metered);
+    let metered = record.status.meter.and_then(|m| m.metered);
     let hourly = metered.unwrap_or_else(|| record.hourly_total());
-    let resources = &record.workload.resources;
+    let resources = &record.intent.workload.resources;
     let one = Usage {
         cpu: u64::from(resources.cpu.0),
         memory: resources.memory.0,
@@ -294,7 +294,7 @@ pub(crate) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
         hourly: hourly.0,
         monthly: forecast(hourly, lasts).0,
         allocations: 1,
-        ..one.times(u64::from(record.replicas))
+        ..one.times(u64::from(record.intent.replicas))
     }
 }
 

@@ -102,7 +102,7 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
     let leftovers = entry
         .allocations
         .values()
-        .any(|l| l.record.stage == Stage::Removing);
+        .any(|l| l.record.intent.stage == Stage::Removing);
     if entry.failure.is_some() && entry.allocations.is_empty() {
         Status::Pending
     } else if entry.planned != entry.record.generation {
@@ -200,7 +200,7 @@ fn tasks<'e>(entry: &'e DeploymentState, snapshot: &Snapshot) -> Vec<TaskState<'
             Some(task) => task.lives.push(live),
             None => tasks.push(TaskState {
                 name: &live.record.task,
-                kind: kind(&live.record.workload.run),
+                kind: kind(&live.record.intent.workload.run),
                 target: live.record.target.as_ref(),
                 status: Status::Deleting,
                 ready: 0,
@@ -209,7 +209,7 @@ fn tasks<'e>(entry: &'e DeploymentState, snapshot: &Snapshot) -> Vec<TaskState<'
                 message: String::new(),
                 failure: live.failure.clone(),
                 lives: vec![live],
-                decision: live.record.decision.clone(),
+                decision: live.record.intent.decision.clone(),
             }),
         }
     }
@@ -279,15 +279,13 @@ fn task_state<'e>(
         .collect();
     let records = || mine.iter().map(|l| &l.record);
     let counts = |l: &&&AllocationState| {
-        !l.record.superseded
-            && l.record.stage != Stage::Removing
-            && !hedge::stands_behind(&l.record, records())
+        l.record.intent.stays() && !hedge::stands_behind(&l.record, records())
     };
     let current = || mine.iter().filter(counts);
     // Old replicas serve until new ones do; where nothing answers nothing serves.
     let serving = mine.iter().filter(|l| {
-        l.record.stage != Stage::Removing
-            && !l.record.lost
+        l.record.intent.stage != Stage::Removing
+            && !l.record.status.lost
             && !hedge::stands_behind(&l.record, records())
     });
     let ready = serving.map(|l| l.ready()).sum::<u32>().min(task.replicas);
@@ -295,14 +293,15 @@ fn task_state<'e>(
         .unplaced
         .iter()
         .find(|u| u.task == task.name && entry.planned == entry.record.generation);
-    let missing = |l: &&&AllocationState| !snapshot.providers.contains_key(&l.record.provider);
+    let missing =
+        |l: &&&AllocationState| !snapshot.providers.contains_key(&l.record.intent.provider);
     let failure = mine
         .iter()
         .find_map(|l| l.failure.clone())
         .or_else(|| current().find(missing).map(|l| provider_missing(&l.record)));
     let job = matches!(task.workload.run, Run::Job { .. });
     // A service that fails is brought back.
-    let bad = |l: &&&AllocationState| job && l.record.phase == Phase::Failed;
+    let bad = |l: &&&AllocationState| job && l.record.status.phase == Phase::Failed;
     let refused = failure
         .as_ref()
         .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
@@ -320,7 +319,8 @@ fn task_state<'e>(
     } else if ready == task.replicas && failure.is_none() && current().all(|l| l.is_ready()) {
         match (
             job,
-            stands(entry, rollout::Status::Keeping) || mine.iter().all(|l| !l.record.superseded),
+            stands(entry, rollout::Status::Keeping)
+                || mine.iter().all(|l| !l.record.intent.superseded),
         ) {
             (_, false) => Status::Progressing,
             (true, true) => Status::Completed,
@@ -353,7 +353,7 @@ fn task_state<'e>(
                 .filter(|_| entry.planned == entry.record.generation)
                 .map(|(_, _, why)| why.clone());
             let failing = current()
-                .find(|l| l.record.recovery.next.is_some())
+                .find(|l| l.record.status.recovery.next.is_some())
                 .map(|l| failing(&l.record));
             failing.or(crowded).or(told).unwrap_or_default()
         }
@@ -368,13 +368,16 @@ fn task_state<'e>(
         scale: scale(task, entry),
         message,
         failure,
-        decision: mine.iter().filter_map(|l| l.record.decision.clone()).max(),
+        decision: mine
+            .iter()
+            .filter_map(|l| l.record.intent.decision.clone())
+            .max(),
         lives: mine,
     }
 }
 
 fn failing(record: &AllocationRecord) -> String {
-    let recovery = &record.recovery;
+    let recovery = &record.status.recovery;
     let what = if recovery.failures > 1 {
         format!("crash loop, failed {} times in a row", recovery.failures)
     } else {
@@ -403,13 +406,13 @@ fn allocation_view(
         .map(|o| o.replicas.clone())
         .unwrap_or_default();
     // Where nothing answers nothing is ready, whatever was seen there before.
-    let observation = observation.as_ref().filter(|_| !record.lost);
+    let observation = observation.as_ref().filter(|_| !record.status.lost);
     let mut endpoints = observation
         .as_ref()
         .map(|o| o.endpoints.clone())
         .unwrap_or_default();
     if endpoints.is_empty() {
-        let serving = record.drain.map_or(u32::MAX, |d| d.to);
+        let serving = record.intent.drain.map_or(u32::MAX, |d| d.to);
         let ready: Vec<u32> = live.ready_now().filter(|i| *i < serving).collect();
         endpoints = replicas
             .iter()
@@ -418,14 +421,14 @@ fn allocation_view(
             .collect();
     }
     // Nobody is sent where nothing serves, or is about to end.
-    if record.traffic == Some(0) || record.stage == Stage::Removing {
+    if record.intent.traffic == Some(0) || record.intent.stage == Stage::Removing {
         endpoints.clear();
     }
-    let missing = !snapshot.providers.contains_key(&record.provider);
+    let missing = !snapshot.providers.contains_key(&record.intent.provider);
     let message = match failure {
         _ if missing => provider_missing(record).message,
         Some(failure) => failure.told(),
-        None if record.recovery.next.is_some() => failing(record),
+        None if record.status.recovery.next.is_some() => failing(record),
         None => observation
             .as_ref()
             .map(|o| o.message.clone())
@@ -433,29 +436,29 @@ fn allocation_view(
     };
     AllocationView {
         id: record.id.clone(),
-        provider: record.provider.clone(),
-        region: record.offer.region.clone(),
-        zone: record.offer.zone.clone(),
-        size: record.offer.size.clone(),
-        offer: record.offer.id.clone(),
-        spot: record.offer.spot,
-        replicas: record.replicas,
+        provider: record.intent.provider.clone(),
+        region: record.intent.offer.region.clone(),
+        zone: record.intent.offer.zone.clone(),
+        size: record.intent.offer.size.clone(),
+        offer: record.intent.offer.id.clone(),
+        spot: record.intent.offer.spot,
+        replicas: record.intent.replicas,
         ready: live.ready(),
-        phase: if record.stage == Stage::Removing {
+        phase: if record.intent.stage == Stage::Removing {
             Phase::Stopping
         } else {
-            record.phase
+            record.status.phase
         },
         hourly_cost: record.hourly_total(),
         endpoints,
         replica_status: replicas,
         message,
-        superseded: record.superseded,
-        revision: record.generation,
-        traffic: record.traffic,
-        lost: record.lost,
-        hedged: record.hedge.is_some(),
-        recovery: record.recovery.clone().into(),
+        superseded: record.intent.superseded,
+        revision: record.intent.generation,
+        traffic: record.intent.traffic,
+        lost: record.status.lost,
+        hedged: record.intent.hedge.is_some(),
+        recovery: record.status.recovery.clone().into(),
         images: live
             .images
             .iter()
@@ -465,7 +468,7 @@ fn allocation_view(
             .into_iter()
             .chain(spaces::closed_place(record, snapshot))
             .collect(),
-        created_at: record.created_at,
+        created_at: record.intent.created_at,
     }
 }
 

@@ -146,13 +146,13 @@ fn is_over(live: &AllocationState) -> bool {
         .observation
         .iter()
         .flat_map(|o| &o.replicas)
-        .filter(|r| r.index < live.record.replicas);
+        .filter(|r| r.index < live.record.intent.replicas);
     let works = |phase: Phase| {
         matches!(
             phase,
             Phase::Pending | Phase::Starting | Phase::Running | Phase::Stopping
         )
     };
-    matches!(live.record.phase, Phase::Succeeded | Phase::Failed)
+    matches!(live.record.status.phase, Phase::Succeeded | Phase::Failed)
         && !replicas.into_iter().any(|r| works(r.phase))
 }

@@ -165,10 +165,7 @@ pub(crate) fn whose(record: &AllocationRecord) -> Whose<'_> {
 }
 
 fn grows(record: &AllocationRecord) -> bool {
-    !record.superseded
-        && !record.lost
-        && record.stage != Stage::Removing
-        && record.goal() > record.replicas
+    record.intent.stays() && !record.status.lost && record.intent.goal() > record.intent.replicas
 }
 
 /// A promise against an offer's quoted capacity.
@@ -277,9 +274,9 @@ impl Cache {
         for record in after {
             let new = !before
                 .iter()
-                .any(|r| r.id == record.id && r.attempt == record.attempt);
-            if new && let Some(reserved) = self.reserved.get_mut(&record.provider) {
-                reserved.remove(&(record.id.clone(), record.attempt));
+                .any(|r| r.id == record.id && r.intent.attempt == record.intent.attempt);
+            if new && let Some(reserved) = self.reserved.get_mut(&record.intent.provider) {
+                reserved.remove(&(record.id.clone(), record.intent.attempt));
             }
         }
     }
@@ -288,7 +285,7 @@ impl Cache {
     pub(crate) fn owing(&self, provider: &InstanceName) -> BTreeSet<String> {
         self.lives_of(provider)
             .filter(|l| grows(&l.record))
-            .map(|l| l.record.offer.id.clone())
+            .map(|l| l.record.intent.offer.id.clone())
             .collect()
     }
 
@@ -302,18 +299,19 @@ impl Cache {
         let there = move || {
             self.lives_of(provider)
                 .map(|l| &l.record)
-                .filter(move |r| r.offer.id == offer)
+                .filter(move |r| r.intent.offer.id == offer)
         };
         let growing = there().filter(|r| grows(r));
         growing.filter_map(move |r| {
             let gives_way = there()
-                .filter(|old| old.superseded && whose(old) == whose(r))
-                .map(|old| old.replicas.max(old.held));
+                .filter(|old| old.intent.superseded && whose(old) == whose(r))
+                .map(|old| old.intent.replicas.max(old.handle.held));
             let left = r
+                .intent
                 .goal()
-                .saturating_sub(r.replicas.max(r.held))
+                .saturating_sub(r.intent.replicas.max(r.handle.held))
                 .saturating_sub(gives_way.sum());
-            (left > 0).then(|| (whose(r), left, &r.workload.resources))
+            (left > 0).then(|| (whose(r), left, &r.intent.workload.resources))
         })
     }
 
@@ -329,7 +327,7 @@ impl Cache {
         let key = record.key();
         self.owners.insert(record.id.clone(), key.clone());
         self.by_provider
-            .entry(record.provider.clone())
+            .entry(record.intent.provider.clone())
             .or_default()
             .insert(record.id.clone());
         if let Some(entry) = self.deployments.get_mut(&key) {
@@ -349,7 +347,7 @@ impl Cache {
     /// Begins the call of an allocation that has its turn, with what its record asks by now. None: nothing any more.
     pub(crate) fn begin_call(&mut self, id: &AllocationId) -> Option<AllocationCall> {
         let live = self.live_mut(id)?;
-        if live.record.stage == Stage::Applied {
+        if live.record.intent.stage == Stage::Applied {
             return None;
         }
         live.in_flight = Some(InFlight::of(&live.record));
@@ -358,7 +356,7 @@ impl Cache {
             failures: live.failures,
             outcome_unknown: live.outcome_unknown,
         };
-        live.outcome_unknown |= live.record.stage == Stage::Intended;
+        live.outcome_unknown |= live.record.intent.stage == Stage::Intended;
         Some(job)
     }
 
@@ -390,12 +388,12 @@ impl Cache {
             && let Some(entry) = self.deployments.get_mut(&key)
             && let Some(live) = entry.allocations.remove(id)
         {
-            let provider = &live.record.provider;
+            let provider = &live.record.intent.provider;
             if let Some(ids) = self.by_provider.get_mut(provider) {
                 ids.remove(id);
             }
             if let Some(reserved) = self.reserved.get_mut(provider) {
-                for attempt in 0..=live.record.attempt {
+                for attempt in 0..=live.record.intent.attempt {
                     reserved.remove(&(id.clone(), attempt));
                 }
             }
@@ -448,10 +446,7 @@ impl DeploymentState {
     /// A task's allocations, those that are going left out.
     pub(crate) fn current(&self, task: &Resolved) -> impl Iterator<Item = &AllocationState> {
         let serves = |r: &AllocationRecord| {
-            r.task == task.name
-                && r.target == task.target
-                && !r.superseded
-                && r.stage != Stage::Removing
+            r.task == task.name && r.target == task.target && r.intent.stays()
         };
         self.allocations.values().filter(move |l| serves(&l.record))
     }
@@ -481,8 +476,8 @@ impl DeploymentState {
 impl InFlight {
     pub(crate) fn of(record: &AllocationRecord) -> Self {
         Self {
-            attempt: record.attempt,
-            stage: record.stage,
+            attempt: record.intent.attempt,
+            stage: record.intent.stage,
         }
     }
 }
@@ -516,15 +511,19 @@ impl AllocationState {
 
     /// Another record of the same allocation. What failed before says nothing about what is intended now.
     fn replace(&mut self, record: AllocationRecord, revision: Revision) {
-        if record.workload != self.record.workload {
+        if record.intent.workload != self.record.intent.workload {
             (self.ready_since, self.was_ready) = (BTreeMap::new(), BTreeSet::new());
             self.images.clear();
         }
-        self.ready_since.retain(|index, _| *index < record.replicas);
-        if record.attempt != self.record.attempt {
-            self.resized = record.workload == self.record.workload && record.state.is_some();
+        self.ready_since
+            .retain(|index, _| *index < record.intent.replicas);
+        if record.intent.attempt != self.record.intent.attempt {
+            self.resized = record.intent.workload == self.record.intent.workload
+                && record.handle.state.is_some();
         }
-        if (record.attempt, record.stage) != (self.record.attempt, self.record.stage) {
+        if (record.intent.attempt, record.intent.stage)
+            != (self.record.intent.attempt, self.record.intent.stage)
+        {
             (self.failure, self.failures, self.retry_at, self.asked) = (None, 0, None, 0);
         }
         if self.observation.is_none() {
@@ -542,7 +541,7 @@ impl AllocationState {
                 .failure
                 .as_ref()
                 .is_some_and(|f| f.kind == FailureKind::Invalid);
-        match (self.record.stage, self.retry_at) {
+        match (self.record.intent.stage, self.retry_at) {
             _ if self.in_flight.is_some() => Next::Nothing,
             (Stage::Applied, _) => Next::Nothing,
             (Stage::Intended, _) if hopeless => Next::Nothing,
@@ -558,13 +557,13 @@ impl AllocationState {
 
     pub(crate) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         // What was seen there before says nothing about now.
-        let known = !self.record.lost || job::is_over(&self.record);
+        let known = !self.record.status.lost || job::is_over(&self.record);
         let replicas = self
             .observation
             .iter()
             .filter(move |_| known)
             .flat_map(|o| &o.replicas);
-        replicas.filter(|r| r.index < self.record.replicas && self.replica_ready(r))
+        replicas.filter(|r| r.index < self.record.intent.replicas && self.replica_ready(r))
     }
 
     /// The indices of those.
@@ -573,10 +572,10 @@ impl AllocationState {
     }
 
     fn replica_ready(&self, replica: &Replica) -> bool {
-        match self.record.workload.run {
+        match self.record.intent.workload.run {
             Run::Job { .. } => replica.phase == Phase::Succeeded,
             Run::Service => {
-                let probes = &self.record.workload.probes;
+                let probes = &self.record.intent.workload.probes;
                 let probed = probes.readiness.is_some() || probes.startup.is_some();
                 let healthy = match replica.health {
                     Health::Healthy => true,
@@ -618,7 +617,8 @@ impl AllocationState {
             let since = replica
                 .started_at
                 .map_or(began.seen, |told| told.min(began.seen));
-            if now.since(since) >= health::settling(self.record.recovery.row(replica.index)) {
+            if now.since(since) >= health::settling(self.record.status.recovery.row(replica.index))
+            {
                 settled.insert(replica.index);
             }
             running.insert(replica.index, began);
@@ -628,16 +628,13 @@ impl AllocationState {
 
     /// All of it is as recorded, and does what it is there for.
     pub(crate) fn is_ready(&self) -> bool {
-        self.record.stage == Stage::Applied
+        self.record.intent.stage == Stage::Applied
             && self.observation.is_some()
-            && self.ready() >= self.record.replicas
+            && self.ready() >= self.record.intent.replicas
     }
 
     /// Whether it is on its way: to be looked at again soon.
     pub(crate) fn in_transition(&self) -> bool {
-        match self.record.phase {
-            Phase::Succeeded | Phase::Failed | Phase::Gone => false,
-            _ => !self.is_ready(),
-        }
+        !self.record.status.phase.is_final() && !self.is_ready()
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn allocation_event(
     Event {
         task: Some(record.task.clone()),
         allocation: Some(record.id.clone()),
-        plugin: Some(record.provider.clone()),
+        plugin: Some(record.intent.provider.clone()),
         ..event(severity, reason, CONTROLLER, &record.key(), message)
     }
 }
@@ -84,16 +84,16 @@ pub(crate) fn changing(
 ) -> Event {
     fn facts(record: &AllocationRecord) -> Facts<'_> {
         Facts {
-            stage: record.stage,
-            phase: record.phase,
-            provider: &record.provider,
-            region: &record.offer.region,
-            offer: &record.offer.id,
-            replicas: record.replicas,
-            hourly: record.hourly,
-            generation: record.generation,
-            attempt: record.attempt,
-            superseded: record.superseded,
+            stage: record.intent.stage,
+            phase: record.status.phase,
+            provider: &record.intent.provider,
+            region: &record.intent.offer.region,
+            offer: &record.intent.offer.id,
+            replicas: record.intent.replicas,
+            hourly: record.intent.hourly,
+            generation: record.intent.generation,
+            attempt: record.intent.attempt,
+            superseded: record.intent.superseded,
         }
     }
     event.changing(before.map(facts).as_ref(), after.map(facts).as_ref())
@@ -102,19 +102,27 @@ pub(crate) fn changing(
 /// What is told of a change of an allocation's record that is no observation. None: only its provider's own bytes have changed.
 pub(crate) fn revision_event(before: &AllocationRecord, after: &AllocationRecord) -> Option<Event> {
     let reason = match (before, after) {
-        (b, a) if a.stage == Stage::Removing && b.stage != Stage::Removing => "AllocationRemoving",
-        (b, a) if a.stage == Stage::Applied && b.stage != Stage::Applied => "AllocationApplied",
-        (b, a) if b.state.is_some() && a.state.is_none() => "AllocationVanished",
-        (b, a) if a.superseded && !b.superseded => "AllocationSuperseded",
-        (b, a) if b.replicas != a.replicas => "AllocationResized",
-        (b, a) if b.attempt != a.attempt || b.workload != a.workload || b.stage != a.stage => {
+        (b, a) if a.intent.stage == Stage::Removing && b.intent.stage != Stage::Removing => {
+            "AllocationRemoving"
+        }
+        (b, a) if a.intent.stage == Stage::Applied && b.intent.stage != Stage::Applied => {
+            "AllocationApplied"
+        }
+        (b, a) if b.handle.state.is_some() && a.handle.state.is_none() => "AllocationVanished",
+        (b, a) if a.intent.superseded && !b.intent.superseded => "AllocationSuperseded",
+        (b, a) if b.intent.replicas != a.intent.replicas => "AllocationResized",
+        (b, a)
+            if b.intent.attempt != a.intent.attempt
+                || b.intent.workload != a.intent.workload
+                || b.intent.stage != a.intent.stage =>
+        {
             "AllocationUpdated"
         }
         _ => return None,
     };
     let message = format!(
         "{} × {} on {}",
-        after.replicas,
+        after.intent.replicas,
         after.task,
         Place::of(after)
     );

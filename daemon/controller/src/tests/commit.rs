@@ -88,6 +88,13 @@ impl Scene {
             .map(|live| (live.record.clone(), live.revision))
     }
 
+    /// Its record as of that attempt.
+    fn attempt(&self, attempt: u32) -> AllocationRecord {
+        let mut record = self.record.clone();
+        record.intent.attempt = attempt;
+        record
+    }
+
     fn enqueued(&self) -> Vec<DeploymentKey> {
         lock(&self.shared.cache).drain_ready(tokio::time::Instant::now())
     }
@@ -105,7 +112,7 @@ impl Scene {
 
     /// The allocation with another attempt, an event, an hour that cost a dollar, and a deployment to look at.
     fn change(&self, revision: Revision) -> Change {
-        let attempt = self.record.attempt + 1;
+        let attempt = self.record.intent.attempt + 1;
         let to = self.shared.clock.now();
         let segment = Segment {
             namespace: self.key.namespace.clone(),
@@ -120,13 +127,7 @@ impl Scene {
             "a change of a test",
         ));
         change
-            .put_allocation(
-                AllocationRecord {
-                    attempt,
-                    ..self.record.clone()
-                },
-                revision,
-            )
+            .put_allocation(self.attempt(attempt), revision)
             .expect("JSON");
         change.segment(&self.record.id, Some(segment));
         change.enqueue(&self.key);
@@ -191,8 +192,10 @@ async fn record_event_and_cost_are_one_transaction() {
         "{written:?}"
     );
     assert_eq!(
-        scene.cached().map(|(record, at)| (record.attempt, at)),
-        Some((scene.record.attempt + 1, revision))
+        scene
+            .cached()
+            .map(|(record, at)| (record.intent.attempt, at)),
+        Some((scene.record.intent.attempt + 1, revision))
     );
     // What the allocation costs by itself goes on beside it.
     assert!(
@@ -233,7 +236,7 @@ async fn who_is_told_finds_it_shown() {
             told.await;
             lock(&shared.cache)
                 .live(&id)
-                .map(|live| live.record.attempt)
+                .map(|live| live.record.intent.attempt)
         });
         begun.await.expect("it follows");
         told
@@ -243,19 +246,16 @@ async fn who_is_told_finds_it_shown() {
         .commit(scene.change(scene.revision))
         .await
         .expect("it is as expected");
-    assert_eq!(told.await.expect("it ends"), Some(scene.record.attempt + 1));
+    assert_eq!(
+        told.await.expect("it ends"),
+        Some(scene.record.intent.attempt + 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_shown_first_stays() {
     let scene = Scene::new().await;
-    let later = (
-        AllocationRecord {
-            attempt: 99,
-            ..scene.record.clone()
-        },
-        Revision(1_000_000),
-    );
+    let later = (scene.attempt(99), Revision(1_000_000));
     lock(&scene.shared.cache).insert_allocation(later.0.clone(), later.1);
     scene
         .committer()
@@ -385,8 +385,8 @@ async fn who_leaves_while_it_is_stored_leaves_nothing_behind() {
     assert_eq!(
         scene
             .cached()
-            .map(|(record, revision)| (record.attempt, revision)),
-        Some((scene.record.attempt + 1, stored.revision)),
+            .map(|(record, revision)| (record.intent.attempt, revision)),
+        Some((scene.record.intent.attempt + 1, stored.revision)),
         "the cache is behind the store"
     );
     assert_eq!(scene.enqueued(), std::slice::from_ref(&scene.key));

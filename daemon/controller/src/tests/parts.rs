@@ -33,7 +33,7 @@ async fn what_is_refused_to_one_task_is_closed_to_it_alone_and_for_a_while() {
     };
     let (tasks, snapshot) = (resolved(&scene), scene.shared.plugins.snapshot());
     let closed = |task: &Resolved| refusals.closed(&scene.key, &tasks, task, &snapshot);
-    let provider: Spot = (scene.record.provider.clone(), None);
+    let provider: Spot = (scene.record.intent.provider.clone(), None);
     let refusal = Failure::denied("it does not run such a thing").code(WORKLOAD);
 
     assert!(closed(&tasks[0]).is_empty());
@@ -62,7 +62,7 @@ async fn what_is_refused_to_one_task_is_closed_to_it_alone_and_for_a_while() {
     assert!(
         closed(&tasks[0])
             .keys()
-            .all(|(_, offer)| offer.as_ref() == Some(&scene.record.offer.id))
+            .all(|(_, offer)| offer.as_ref() == Some(&scene.record.intent.offer.id))
     );
 }
 
@@ -79,7 +79,7 @@ async fn what_is_silent_for_too_long_is_lost_until_it_answers() {
     let state = |scene: &Scene| {
         scene
             .cached()
-            .map(|(record, _)| (record.lost, record.superseded))
+            .map(|(record, _)| (record.status.lost, record.intent.superseded))
     };
 
     // A refusal is an answer.

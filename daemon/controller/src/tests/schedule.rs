@@ -172,7 +172,12 @@ async fn an_update_does_not_wait_for_the_rivals_of_a_hedge() {
         let rests = lock(&controller.shared.cache)
             .deployments
             .iter()
-            .all(|(_, entry)| entry.allocations.values().all(|a| a.record.hedge.is_none()));
+            .all(|(_, entry)| {
+                entry
+                    .allocations
+                    .values()
+                    .all(|a| a.record.intent.hedge.is_none())
+            });
         assert!(rests, "the group has not ended");
     }
     controller.shutdown().await;

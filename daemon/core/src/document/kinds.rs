@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Document;
+use super::{Document, allocation};
 use crate::{
     decision::Decision,
     event::Event,
@@ -47,7 +47,6 @@ impl Document for InstallationRecord {}
 impl Document for Restored {}
 impl Document for DeploymentRecord {}
 impl Document for RevisionRecord {}
-impl Document for AllocationRecord {}
 impl Document for HeldRecord {}
 impl Document for Pins {}
 impl Document for PlanRecord {}
@@ -61,6 +60,17 @@ impl Document for Stored {}
 impl Document for ShadowRecord {}
 impl Document for OrphanRecord {}
 impl Document for TokenRecord {}
+
+impl Document for AllocationRecord {
+    const VERSION: u32 = 2;
+
+    fn upgrade(from: u32, document: Value) -> Result<Value, String> {
+        match from {
+            1 => allocation::in_parts(document),
+            _ => Ok(document),
+        }
+    }
+}
 
 impl Document for TokenUse {
     const VERSION: u32 = 2;

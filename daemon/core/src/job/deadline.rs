@@ -56,7 +56,7 @@ fn version(workload: &Workload) -> Digest {
 
 /// Takes into a record when its first attempt began, by the provider's clock within what can be. True: it has become known.
 pub(super) fn note_start(record: &mut AllocationRecord, seen: &Observation, now: Instant) -> bool {
-    if record.began.is_some() || of(&record.workload).is_none() || is_over(record) {
+    if record.status.began.is_some() || of(&record.intent.workload).is_none() || is_over(record) {
         return false;
     }
     let runs = |phase: Phase| matches!(phase, Phase::Running | Phase::Succeeded);
@@ -68,8 +68,8 @@ pub(super) fn note_start(record: &mut AllocationRecord, seen: &Observation, now:
         .map(|r| r.started_at.unwrap_or(now))
         .min()
         .or_else(|| runs(seen.phase).then_some(now));
-    record.began = first.map(|at| at.max(record.created_at).min(now));
-    record.began.is_some()
+    record.status.began = first.map(|at| at.max(record.intent.created_at).min(now));
+    record.status.began.is_some()
 }
 
 /// What is known of the jobs of a deployment that had begun and lose their place, with what a look at all its allocations adds. Of a job that
@@ -85,19 +85,20 @@ pub fn begun<'a>(
         let before = known.iter().find(|b| b.is_of(task));
         // What has ended whole has no start on record any more; what has ended in part leaves the others to be made elsewhere.
         let goes = |r: &&AllocationRecord| {
-            r.superseded
-                || r.lost
-                || r.stage == Stage::Removing
-                || r.phase == Phase::Gone
+            r.intent.superseded
+                || r.status.lost
+                || r.intent.stage == Stage::Removing
+                || r.status.phase == Phase::Gone
                 || is_over(r)
         };
         let same = |r: &&AllocationRecord| {
-            let mine = r.task == task.name && r.target == task.target && r.generation >= task.since;
-            mine && !plan::needs_new_replicas(&r.workload, &task.workload)
+            let mine =
+                r.task == task.name && r.target == task.target && r.intent.generation >= task.since;
+            mine && !plan::needs_new_replicas(&r.intent.workload, &task.workload)
         };
         let going = all.clone().filter(same).filter(goes);
         let first = going
-            .filter_map(|r| r.began.map(|at| (at, r)))
+            .filter_map(|r| r.status.began.map(|at| (at, r)))
             .min_by_key(|(at, _)| *at);
         match (before, first) {
             (Some(before), Some((at, _))) if before.at <= at => Some(before.clone()),
@@ -132,7 +133,7 @@ pub fn of_next_attempt(
     seen: &Observation,
     now: Instant,
 ) -> Option<Millis> {
-    let (whole, began) = of(&record.workload).zip(record.began)?;
+    let (whole, began) = of(&record.intent.workload).zip(record.status.began)?;
     (!runs(record, seen)).then(|| left(whole, began, now).max(Millis(1)))
 }
 
@@ -140,7 +141,7 @@ fn runs(record: &AllocationRecord, seen: &Observation) -> bool {
     let mut open = seen
         .replicas
         .iter()
-        .filter(|r| !record.ended.contains_key(&r.index));
+        .filter(|r| !record.status.ended.contains_key(&r.index));
     open.any(|r| matches!(r.phase, Phase::Pending | Phase::Starting | Phase::Running))
 }
 
@@ -149,8 +150,8 @@ pub fn expire(record: &mut AllocationRecord, deadline: Millis) {
     let message = format!(
         "its deadline of {deadline} has passed, which counts from the start of its first attempt"
     );
-    let replicas = record.goal();
-    record.ended = (0..replicas)
+    let replicas = record.intent.goal();
+    record.status.ended = (0..replicas)
         .map(|index| {
             (
                 index,
@@ -161,10 +162,10 @@ pub fn expire(record: &mut AllocationRecord, deadline: Millis) {
             )
         })
         .collect();
-    (record.replicas, record.wanted, record.held, record.drain) =
-        (replicas, Some(replicas), replicas, None);
-    (record.stage, record.phase, record.state) = (Stage::Applied, Phase::Failed, None);
-    (record.began, record.deadline) = (None, None);
+    record.settle(replicas);
+    (record.intent.drain, record.intent.deadline) = (None, None);
+    record.handle.state = None;
+    (record.status.phase, record.status.began) = (Phase::Failed, None);
 }
 
 #[cfg(test)]

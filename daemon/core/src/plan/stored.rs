@@ -265,14 +265,15 @@ impl Running {
     /// What stands for a deployment's tasks, in a fixed order.
     pub fn of(records: &[AllocationRecord]) -> Vec<Self> {
         let stands = |r: &&AllocationRecord| {
-            super::serves(r, &r.task, r.target.as_ref()) && r.phase != crate::workload::Phase::Gone
+            super::serves(r, &r.task, r.target.as_ref())
+                && r.status.phase != crate::workload::Phase::Gone
         };
         let one = |r: &AllocationRecord| Self {
             allocation: r.id.clone(),
             task: r.task.clone(),
-            provider: r.provider.clone(),
-            region: r.offer.region.clone(),
-            replicas: r.goal(),
+            provider: r.intent.provider.clone(),
+            region: r.intent.offer.region.clone(),
+            replicas: r.intent.goal(),
         };
         let mut all: Vec<Self> = records.iter().filter(stands).map(one).collect();
         all.sort_by(|a, b| a.allocation.cmp(&b.allocation));
