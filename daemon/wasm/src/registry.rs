@@ -11,8 +11,8 @@ mod published;
 mod reconciler;
 mod service;
 mod switch;
-// cfgtest
-// tests
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use handle::Handle;

@@ -1,5 +1,5 @@
 //! What a call needs: the engine and its pool, a store with its budgets and deadline, the capabilities that are lent, the contract's adapter.
-//! A plugin leaves this room as a trait of the core. It must not know files, how code is compiled, versions beside one another or the
+//! A plugin leaves this room as a trait of the core. It must not know plugin files, how code is compiled, versions beside one another or the
 //! registry.
 
 pub(crate) mod call;

@@ -83,7 +83,7 @@ impl Committer {
         self.problems = problems;
     }
 
-    /// The folder has a file about it.
+    /// There is such an instance, if only by name.
     pub(super) fn mention(&mut self, instance: &InstanceName) {
         self.instances.mention(instance);
     }
@@ -164,9 +164,8 @@ impl Committer {
     /// Has a version that has proved good serve.
     pub(super) async fn activate(&mut self, instance: &InstanceName, version: Version, kept: Kept) {
         let id = version.identity.clone();
-        let history = self
-            .instances
-            .activate(instance, version, &kept, self.clock.now());
+        let (from, now) = ((&*kept.file, kept.origin), self.clock.now());
+        let history = self.instances.activate(instance, version, from, now);
         tracing::info!(%instance, plugin = id.plugin, version = id.version, digest = id.component.short(), "plugin active");
         self.publish(Change::Served);
         let name = instance.clone();

@@ -9,10 +9,7 @@ use tradewind_core::{
     units::Instant,
 };
 
-use super::{
-    jobs::{Kept, Origin},
-    view::{PluginView, Rejection, Served, State},
-};
+use super::view::{PluginView, Rejection, Served, State};
 use crate::{
     base::pair::Pair,
     history::versions::{Entry, History, Pin},
@@ -41,6 +38,15 @@ pub(super) struct Instances {
     slots: BTreeMap<InstanceName, Slot>,
 }
 
+/// Where a version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The folder holds it.
+    Folder,
+    /// It served before, or is on trial.
+    Kept,
+}
+
 /// What is to be done about what the folder holds of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -50,7 +56,7 @@ pub(super) enum Step {
     Recall(Pair),
 }
 
-/// Who asks to look at what was refused.
+/// What becomes of what was refused before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusals {
     Stay,
@@ -87,7 +93,7 @@ impl Instances {
         self.slots.entry(instance.clone()).or_default()
     }
 
-    /// The folder has a file about it.
+    /// There is such an instance, if only by name.
     pub(super) fn mention(&mut self, instance: &InstanceName) {
         self.slot(instance);
     }
@@ -211,20 +217,20 @@ impl Instances {
         &mut self,
         instance: &InstanceName,
         version: Version,
-        kept: &Kept,
+        (file, origin): (&str, Origin),
         now: Instant,
     ) -> History {
         let slot = self.slot(instance);
         let id = version.identity.clone();
         slot.gate = Some((version.limits.concurrency, version.gate.clone()));
         slot.active = Some(Arc::new(version));
-        if kept.origin == Origin::Folder {
+        if origin == Origin::Folder {
             slot.no_longer_refused();
         }
         slot.history.begin(Entry {
             component: id.component,
             settings: id.settings,
-            file: kept.file.clone(),
+            file: file.to_owned(),
             plugin: id.plugin.clone(),
             version: id.version.clone(),
             since: now,

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tradewind_core::names::InstanceName;
 
-use super::instances::Instances;
+use super::instances::{Instances, Origin};
 use crate::{
     base::pair::Pair,
     history::store::HistoryStore,
@@ -18,14 +18,6 @@ pub(super) struct Job {
     pub(super) candidate: Candidate,
     pub(super) text: Vec<u8>,
     pub(super) origin: Origin,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The folder holds it.
-    Folder,
-    /// It served before, or is on trial.
-    Kept,
 }
 
 /// What is kept of a version that proves good.

@@ -13,8 +13,8 @@ use tradewind_core::names::InstanceName;
 
 use super::{
     commit::Committer,
-    instances::{Refusals, Step},
-    jobs::{Job, Jobs, Loaded, Origin},
+    instances::{Origin, Refusals, Step},
+    jobs::{Job, Jobs, Loaded},
     view::{Problem, Report},
 };
 use crate::{

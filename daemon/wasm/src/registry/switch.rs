@@ -124,6 +124,7 @@ impl Switch {
         why: (String, Option<Actor>),
     ) -> Result<(), CanaryError> {
         let target = committer.running_canary(instance)?;
+        committer.mention(instance);
         let job = self
             .jobs
             .kept(committer.instances(), instance, target)

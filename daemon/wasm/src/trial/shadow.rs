@@ -32,7 +32,7 @@ use crate::{
 
 /// The most shadow policies of a daemon: each holds compiled code.
 const MOST: usize = 16;
-/// What their files in the ledger begin with.
+/// What the names of their documents begin with.
 pub(crate) const PREFIX: &str = "shadow-";
 
 /// A policy to be tried.
