@@ -4,52 +4,48 @@
 //! The plugin folder holds components (`NAME.wasm`) and instance files (`NAME.toml`), each of which configures one use of a component. A
 //! component that no instance file names is active under its own name if it needs no grant and takes empty settings, so that dropping
 //! `cheapest.wasm` into the folder is enough.
+//!
+//! It is made of rooms. Each uses only those below it; the first lines of each say what it must not know.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `registry` | which instances there are, and which version of each serves |
+//! | `trial` | what a new version must show: canaries, shadows, second looks |
+//! | `load` | from a file to something that can be called |
+//! | `history` | which versions have served, and their bytes |
+//! | `runtime` | what a call needs |
+//! | `base` | files and text, for all of them |
 
-mod audit;
-mod bounds;
-mod cache;
-mod call;
-mod canary;
-mod clouds;
-mod compiler;
-mod coredump;
-mod engine;
-mod folder;
-mod history_store;
-mod host;
-mod host_context;
-mod instance_file;
-mod limits;
+mod base;
+mod history;
 mod load;
-mod plugin_info;
-mod recall;
 mod registry;
-mod schema;
-mod shadow;
-mod standalone;
-mod state;
-mod survey;
-mod v0_1;
-mod version;
-mod view;
-mod watch;
-mod writer;
+mod runtime;
+mod trial;
 
-pub use audit::Error as AuditError;
-pub use bounds::{Bounds, Error as BoundsError};
-pub use call::CallStatistics;
-pub use canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView};
-pub use compiler::{Compiling, Error as CompilerError, Program, compile_child};
-pub use engine::Error as EngineError;
-pub use host::{
-    Believes, Error, FileInspection, Handle, Host, InspectError, Options, ReconcileError,
-    RollbackError, inspect_file,
+pub use load::{
+    audit::Error as AuditError,
+    bounds::{Bounds, Error as BoundsError},
+    compiler::{Compiling, Error as CompilerError, Program, compile_child},
+    error::Error as LoadError,
+    folder::Believes,
+    inspect::{FileInspection, InspectError, inspect_file},
+    standalone::{Loaded, PluginSource, StandaloneError, StandaloneHost, policy},
+    toolchain::Error as EngineError,
 };
-pub use host_context::Capabilities;
-pub use limits::Limits;
-pub use load::Error as LoadError;
-pub use plugin_info::{Kind, PluginInfo, Wanted};
-pub use recall::RecallError;
-pub use shadow::{ShadowError, ShadowRecord, ShadowStart, ShadowView};
-pub use standalone::{Loaded, Plugin, PluginSource, StandaloneError, StandaloneHost, policy};
-pub use view::{PluginView, Problem, Refused, Rejection, Report, Served, State};
+pub use registry::{
+    Error, Handle, Host, Options, PluginView, Problem, ReconcileError, Refused, Rejection, Report,
+    RollbackError, Served, State,
+};
+pub use runtime::{
+    call::CallStatistics,
+    host_context::Capabilities,
+    limits::Limits,
+    plugin::Plugin,
+    plugin_info::{Kind, PluginInfo, Wanted},
+};
+pub use trial::{
+    canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView},
+    recall::RecallError,
+    shadow::{ShadowError, ShadowRecord, ShadowStart, ShadowView},
+};

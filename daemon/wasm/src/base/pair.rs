@@ -1,0 +1,6 @@
+//! What tells versions of one instance apart.
+
+use tradewind_core::names::Digest;
+
+/// Component and instance file: what makes a version.
+pub(crate) type Pair = (Digest, Digest);

@@ -1,0 +1,246 @@
+//! What lies in the plugin folder now. Reads files whole, follows links, never follows a name out of the folder; decides nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, Metadata},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use tradewind_core::{
+    names::{Digest, InstanceName},
+    units::Bytes,
+};
+
+use super::instance_file::{self, InstanceFile};
+
+/// Looks at an open file and at the folders on the way to it.
+pub type Believes = fn(&fs::File, &Path) -> io::Result<()>;
+
+/// One look at the folder.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) instances: BTreeMap<InstanceName, Found>,
+    /// Files that can't belong to any instance, with the reason.
+    pub(crate) problems: Vec<(String, String)>,
+}
+
+/// What the folder says about one instance.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The instance file's bytes; empty for a component without one.
+    pub(crate) text: Vec<u8>,
+    pub(crate) settings: Digest,
+    pub(crate) file: Result<InstanceFile, String>,
+    pub(crate) component: Component,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Component {
+    Read {
+        bytes: Arc<[u8]>,
+        digest: Digest,
+    },
+    /// The instance file names a file that is not there.
+    Missing {
+        name: String,
+    },
+    /// It can't be used, whatever is in it.
+    Unusable {
+        why: String,
+    },
+    /// It changed while it was read: look again.
+    Unsettled,
+    /// The instance file can't be read, so nothing names one.
+    Unnamed,
+}
+
+enum Content {
+    Whole(Vec<u8>),
+    TooLarge(u64),
+    Unsettled,
+}
+
+/// # Errors
+/// When the folder itself can't be listed.
+pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    let mut components: BTreeMap<String, Option<Component>> = BTreeMap::new();
+    let mut files: BTreeMap<String, InstanceName> = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else {
+            scan.problems.push((
+                name.to_string_lossy().into_owned(),
+                "the file name is not UTF-8".to_owned(),
+            ));
+            continue;
+        };
+        // Hidden files are other programs' temporary ones, and a ConfigMap's folders.
+        if name.starts_with('.') {
+            continue;
+        }
+        if name.ends_with(".wasm") {
+            components.insert(name.to_owned(), None);
+        } else if let Some(stem) = name.strip_suffix(".toml") {
+            match stem.parse::<InstanceName>() {
+                Ok(instance) => {
+                    files.insert(name.to_owned(), instance);
+                }
+                Err(e) => scan.problems.push((name.to_owned(), e.to_string())),
+            }
+        }
+    }
+
+    let mut named = BTreeSet::new();
+    for (name, instance) in files {
+        let found = configured(
+            (folder, believes),
+            &name,
+            size_cap,
+            &mut components,
+            &mut named,
+        );
+        if let Some(found) = found {
+            scan.instances.insert(instance, found);
+        }
+    }
+    for name in components.keys().cloned().collect::<Vec<_>>() {
+        if named.contains(&name) {
+            continue;
+        }
+        match name.trim_end_matches(".wasm").parse::<InstanceName>() {
+            Ok(instance) if scan.instances.contains_key(&instance) => {
+                let why = format!(
+                    "no instance file names it, and \"{instance}\" is taken by {instance}.toml"
+                );
+                scan.problems.push((name, why));
+            }
+            Ok(instance) => {
+                let component = component((folder, believes), &name, size_cap, &mut components);
+                let found = Found {
+                    text: Vec::new(),
+                    settings: Digest::of(b""),
+                    file: Ok(InstanceFile::bare(&name)),
+                    component,
+                };
+                scan.instances.insert(instance, found);
+            }
+            Err(e) => scan.problems.push((name, e.to_string())),
+        }
+    }
+    Ok(scan)
+}
+
+/// None when the file has gone since it was listed.
+fn configured(
+    (folder, believes): (&Path, Believes),
+    name: &str,
+    size_cap: u64,
+    components: &mut BTreeMap<String, Option<Component>>,
+    named: &mut BTreeSet<String>,
+) -> Option<Found> {
+    let unreadable = |why: String, component| Found {
+        text: Vec::new(),
+        settings: Digest::of(why.as_bytes()),
+        file: Err(why),
+        component,
+    };
+    let text = match read(&folder.join(name), instance_file::SIZE_CAP, believes) {
+        Ok(Content::Whole(text)) => text,
+        Ok(Content::TooLarge(size)) => {
+            let why = format!(
+                "the instance file has {size} bytes, the most is {}",
+                Bytes(instance_file::SIZE_CAP)
+            );
+            return Some(unreadable(why, Component::Unnamed));
+        }
+        Ok(Content::Unsettled) => return Some(unreadable(String::new(), Component::Unsettled)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+        Err(e) => {
+            return Some(unreadable(
+                format!("the instance file can't be read: {e}"),
+                Component::Unnamed,
+            ));
+        }
+    };
+    let settings = Digest::of(&text);
+    Some(match InstanceFile::parse(&text) {
+        Ok(file) => {
+            named.insert(file.component.clone());
+            let component = component((folder, believes), &file.component, size_cap, components);
+            Found {
+                text,
+                settings,
+                file: Ok(file),
+                component,
+            }
+        }
+        Err(e) => Found {
+            text,
+            settings,
+            file: Err(e.to_string()),
+            component: Component::Unnamed,
+        },
+    })
+}
+
+/// Reads each component once, however many instances name it.
+fn component(
+    (folder, believes): (&Path, Believes),
+    name: &str,
+    size_cap: u64,
+    read_already: &mut BTreeMap<String, Option<Component>>,
+) -> Component {
+    if let Some(Some(known)) = read_already.get(name) {
+        return known.clone();
+    }
+    let found = match read(&folder.join(name), size_cap, believes) {
+        Ok(Content::Whole(bytes)) => Component::Read {
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+        },
+        Ok(Content::TooLarge(size)) => Component::Unusable {
+            why: format!(
+                "\"{name}\" is too large: {size} bytes, plugins.size-cap is {}",
+                Bytes(size_cap)
+            ),
+        },
+        Ok(Content::Unsettled) => Component::Unsettled,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Component::Missing {
+            name: name.to_owned(),
+        },
+        Err(e) => Component::Unusable {
+            why: format!("\"{name}\" can't be read: {e}"),
+        },
+    };
+    read_already.insert(name.to_owned(), Some(found.clone()));
+    found
+}
+
+fn read(path: &Path, cap: u64, believes: Believes) -> io::Result<Content> {
+    // Before opening: a pipe would block.
+    let before = fs::metadata(path)?;
+    if !before.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if before.len() > cap {
+        return Ok(Content::TooLarge(before.len()));
+    }
+    let mut bytes = Vec::new();
+    let mut file = fs::File::open(path)?;
+    believes(&file, path)?;
+    (&mut file).take(cap + 1).read_to_end(&mut bytes)?;
+    let after = file.metadata()?;
+    if bytes.len() as u64 > cap {
+        return Ok(Content::TooLarge(after.len()));
+    }
+    let same =
+        |a: &Metadata, b: &Metadata| a.len() == b.len() && a.modified().ok() == b.modified().ok();
+    if same(&before, &after) && bytes.len() as u64 == after.len() {
+        Ok(Content::Whole(bytes))
+    } else {
+        Ok(Content::Unsettled)
+    }
+}

@@ -1,0 +1,204 @@
+//! What an operator sees of a plugin instance.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tradewind_core::{
+    grant::Spaces,
+    identity::Scope,
+    list::{Choice, Listed},
+    names::{Digest, InstanceName},
+    plugin::Identity,
+    units::Instant,
+};
+
+use crate::{
+    runtime::{
+        call::CallStatistics,
+        limits::Limits,
+        plugin_info::{Kind, Wanted},
+    },
+    trial::canary::{CanaryEnd, CanaryView},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Serves.
+    Active,
+    /// Removed from the folder; calls that began before still run.
+    Draining,
+    /// What lies in the folder is refused, and no good version is known.
+    Rejected,
+    /// Not in the folder any more.
+    Removed,
+}
+
+impl Choice for State {
+    const WHAT: &'static str = "a plugin's status";
+    const ALL: &'static [Self] = &[Self::Active, Self::Draining, Self::Rejected, Self::Removed];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+            Self::Rejected => "rejected",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// A period in which one version served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Served {
+    pub component: Digest,
+    pub settings: Digest,
+    pub plugin: String,
+    pub version: String,
+    pub since: Instant,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Instant>,
+    pub current: bool,
+    /// An operator went back from it.
+    pub rolled_back: bool,
+}
+
+/// Why a file did not become active.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Of the refused component; absent when it could not be read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<Digest>,
+    /// Of the instance file's content.
+    pub settings: Digest,
+    pub reason: String,
+    pub at: Instant,
+    /// Whether the folder still holds it.
+    pub current: bool,
+}
+
+/// One plugin instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginView {
+    pub instance: InstanceName,
+    pub state: State,
+    /// Whether an earlier version serves because an operator rolled back.
+    pub pinned: bool,
+    /// Of what serves, and so on; absent when nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub capabilities: Vec<Wanted>,
+    /// Whose deployments may use it.
+    #[serde(default, skip_serializing_if = "Spaces::is_all")]
+    pub namespaces: Spaces,
+    /// What workloads may be given there, as far as the token's namespaces have it: by capability and list of the grant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub usable: BTreeMap<String, Vec<String>>,
+    /// Names of the capabilities granted.
+    #[serde(default)]
+    pub grants: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_schema: Option<serde_json::Value>,
+    /// Newest first.
+    #[serde(default)]
+    pub history: Vec<Served>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rejection: Option<Rejection>,
+    /// A new version that is tried on a share of the calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryView>,
+    /// How the last one ended, since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_canary: Option<CanaryEnd>,
+    #[serde(default)]
+    pub statistics: CallStatistics,
+}
+
+/// By instance.
+impl Listed for PluginView {
+    const LIST: &'static str = "plugins";
+    type Key = InstanceName;
+
+    fn key(&self) -> InstanceName {
+        self.instance.clone()
+    }
+}
+
+impl PluginView {
+    /// Whether somebody who reaches these namespaces may know of it. Of what serves nothing it is not known whose it is.
+    pub(super) fn is_seen_by(&self, scope: &Scope) -> bool {
+        scope.is_all() || (self.identity.is_some() && scope.sees(&self.namespaces))
+    }
+
+    /// What there is to know for who does not administer it: what it is, how it is, and what may be used of it.
+    #[must_use]
+    pub fn outline(self) -> Self {
+        let Self {
+            instance,
+            state,
+            pinned,
+            kind,
+            identity,
+            summary,
+            usable,
+            ..
+        } = self;
+        Self {
+            instance,
+            state,
+            pinned,
+            kind,
+            identity,
+            summary,
+            usable,
+            namespaces: Spaces::All,
+            capabilities: Vec::new(),
+            grants: Vec::new(),
+            limits: None,
+            settings_schema: None,
+            history: Vec::new(),
+            last_rejection: None,
+            canary: None,
+            last_canary: None,
+            statistics: CallStatistics::default(),
+        }
+    }
+}
+
+/// A file in the plugin folder that can't belong to any instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    pub file: String,
+    pub reason: String,
+}
+
+/// What one look at the folder changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// The registry's version afterwards.
+    pub version: u64,
+    pub loaded: Vec<InstanceName>,
+    pub removed: Vec<InstanceName>,
+    /// Refused now, with the reason; what serves goes on.
+    pub rejected: Vec<Refused>,
+    pub unchanged: Vec<InstanceName>,
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    pub instance: InstanceName,
+    pub reason: String,
+}
