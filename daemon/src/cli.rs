@@ -17,10 +17,11 @@ use clap::Parser;
 pub use args::Cli;
 pub use error::Error;
 
-use crate::{client::Client, config::Overrides};
+use crate::client::Client;
 use args::{Audit, Command, Globals};
 use connection::Connection;
 use output::Output;
+use tradewind_config::Overrides;
 
 /// What client commands work with.
 struct Context {
@@ -97,7 +98,7 @@ fn run(cli: Cli) -> Result<ExitCode, Error> {
             expect,
             keep_tokens,
         } => {
-            let choices = crate::backup::Choices {
+            let choices = tradewind_backup::Choices {
                 replace,
                 confirmed,
                 keep_tokens,

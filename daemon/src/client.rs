@@ -18,7 +18,7 @@ use tradewind_core::identity::Secret;
 use tradewind_manifest::Format;
 use url::{Host, Url};
 
-use crate::problem::{Kind, Problem};
+use tradewind_api::problem::{Kind, Problem};
 
 pub use sse::Event;
 pub use trust::Trust;

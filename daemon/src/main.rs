@@ -4,19 +4,12 @@
     reason = "a binary has no outside: pub means that other modules of it may use it"
 )]
 
-mod backup;
 mod cli;
 mod client;
-mod config;
-mod http;
-mod identity;
 mod installation;
-mod problem;
-mod readiness;
-mod report;
-mod runtime_file;
 mod serve;
-mod tls;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

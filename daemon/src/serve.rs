@@ -42,15 +42,13 @@ use tradewind_store::Database;
 use tradewind_wasm::{Bounds, Compiling, Program};
 
 use crate::{
-    backup,
     cli::{COMPILE, environment},
-    config::{self, Config, Effective, Overrides},
-    http::{self, App, Listener},
-    identity, installation,
-    readiness::Readiness,
-    runtime_file::{Daemon, RuntimeFile},
-    tls,
+    installation,
 };
+use tradewind_config::runtime_file::{Daemon, RuntimeFile};
+use tradewind_config::{Config, Effective, Overrides};
+use tradewind_http::readiness::Readiness;
+use tradewind_http::{App, Listener};
 
 /// How the daemon names itself to those that it asks.
 const USER_AGENT: &str = concat!("tradewind/", env!("CARGO_PKG_VERSION"));
@@ -59,7 +57,7 @@ const USER_AGENT: &str = concat!("tradewind/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Config(#[from] config::Error),
+    Config(#[from] tradewind_config::Error),
     #[error("the log can't be set up")]
     Logging(#[from] logging::Error),
     #[error("the setting \"{setting}\" names a folder that can't be used: \"{}\"", path.display())]
@@ -69,7 +67,7 @@ pub enum Error {
         source: io::Error,
     },
     #[error("encryption is not possible")]
-    Tls(#[from] tls::Error),
+    Tls(#[from] tradewind_http::tls::Error),
     #[error("the address \"{address}\" of the setting \"listen\" can't be used")]
     Listen {
         address: std::net::SocketAddr,
@@ -80,7 +78,7 @@ pub enum Error {
     #[error(transparent)]
     Document(#[from] tradewind_core::store::Error),
     #[error("this daemon would be a second one of its state")]
-    Second(#[source] Box<backup::Error>),
+    Second(#[source] Box<tradewind_backup::Error>),
     #[error("a restore into \"{}\" did not end: run `tradewind restore FILE --force` again", data.display())]
     HalfRestored { data: PathBuf },
     #[error("the data folder can't be used")]
@@ -96,7 +94,7 @@ pub enum Error {
     #[error("the controller can't start")]
     Controller(#[source] Box<controller::Error>),
     #[error("tokens can't be had")]
-    Identity(#[from] identity::Error),
+    Identity(#[from] tradewind_http::identity::Error),
     #[error("the runtime can't be started")]
     Runtime(#[source] io::Error),
     #[error("signals can't be received")]
@@ -127,8 +125,8 @@ pub struct Parts {
     processes: process::Supervisor,
     pub plugins: tradewind_wasm::Host,
     pub controller: controller::Controller,
-    pub backup: backup::Handle,
-    pub identities: identity::Handle,
+    pub backup: tradewind_backup::Handle,
+    pub identities: tradewind_http::identity::Handle,
     heads: Arc<heads::Heads>,
     /// No other daemon of this machine works with a copy of the state meanwhile.
     _claim: installation::Claim,
@@ -137,12 +135,13 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub fn handles(&self) -> http::Handles {
-        http::Handles {
+    pub fn handles(&self) -> tradewind_http::Handles {
+        tradewind_http::Handles {
             controller: self.controller.handle(),
             plugins: self.plugins.handle(),
             backup: self.backup.clone(),
             identities: self.identities.clone(),
+            log_lines_dropped: logging::dropped,
         }
     }
 }
@@ -158,7 +157,7 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     for (setting, source) in effective
         .sources
         .iter()
-        .filter(|(_, s)| **s != config::Source::Default)
+        .filter(|(_, s)| **s != tradewind_config::Source::Default)
     {
         tracing::debug!(setting, %source, "setting");
     }
@@ -226,8 +225,10 @@ async fn daemon(
             source,
         })?;
     let settings = config.clone();
-    let tls = tokio::task::spawn_blocking(move || tls::prepare(&settings, Arc::new(SystemClock)))
-        .await??;
+    let tls = tokio::task::spawn_blocking(move || {
+        tradewind_http::tls::prepare(&settings, Arc::new(SystemClock))
+    })
+    .await??;
     let address = url(listener.address(), tls.is_some());
     let parts = start(&config).await?;
 
@@ -256,7 +257,11 @@ async fn daemon(
     for (name, part) in beside {
         parts.tidying.spawn(vital::part(name, part));
     }
-    let mut api = tokio::spawn(http::serve(listener, http::router(app.clone()), app));
+    let mut api = tokio::spawn(tradewind_http::serve(
+        listener,
+        tradewind_http::router(app.clone()),
+        app,
+    ));
     let daemon = Daemon {
         address: address.clone(),
         fingerprint: None,
@@ -356,7 +361,7 @@ fn url(mut bound: SocketAddr, encrypted: bool) -> String {
 }
 
 /// The same daemon with this certificate.
-fn shown(daemon: &Daemon, certificate: &tls::Facts) -> Daemon {
+fn shown(daemon: &Daemon, certificate: &tradewind_http::tls::Facts) -> Daemon {
     Daemon {
         fingerprint: Some(certificate.key),
         certificate_ends: Some(certificate.ends),
@@ -365,7 +370,7 @@ fn shown(daemon: &Daemon, certificate: &tls::Facts) -> Daemon {
 }
 
 /// Tells clients on this machine of a new certificate.
-fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(tls::Facts) {
+fn announce(file: Arc<RuntimeFile>, daemon: Daemon) -> impl Fn(tradewind_http::tls::Facts) {
     move |certificate| {
         if let Err(error) = file.rewrite(&shown(&daemon, &certificate)) {
             tracing::warn!(%error, "clients on this machine can't be told of the new certificate");
@@ -388,7 +393,7 @@ const HOME_CREDENTIALS: [&str; 9] = [
 
 /// Brings up everything below the API, each part on those before it.
 pub async fn start(config: &Config) -> Result<Parts, Error> {
-    if backup::unfinished(&config.data) {
+    if tradewind_backup::unfinished(&config.data) {
         return Err(Error::HalfRestored {
             data: config.data.clone(),
         });
@@ -399,7 +404,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
     document::check(&store, document::KINDS).await?;
     // Before the first effect: what runs for this state is not touched by two.
-    backup::admit(&config.data, &store)
+    tradewind_backup::admit(&config.data, &store)
         .await
         .map_err(|e| Error::Second(Box::new(e)))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -420,7 +425,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         ..process_options(config, config.data.join("processes"))
     };
     let processes = process::Supervisor::start(options).await?;
-    let identities = identity::start(
+    let identities = tradewind_http::identity::start(
         identity_options(config),
         Arc::new(store.clone()),
         clock.clone(),
@@ -483,7 +488,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
             record_moved(moved, controller.handle()),
         ));
     }
-    let backup = backup::Handle::new(store.clone(), folders(config));
+    let backup = tradewind_backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
     tidying.spawn(vital::part(
         "retention of identities",
@@ -672,8 +677,8 @@ pub fn vault(config: &Config) -> Vault {
 }
 
 /// What a backup is made of, and goes back to.
-pub fn folders(config: &Config) -> backup::Folders {
-    backup::Folders {
+pub fn folders(config: &Config) -> tradewind_backup::Folders {
+    tradewind_backup::Folders {
         data: config.data.clone(),
         plugins: config.plugins.clone(),
     }
@@ -727,8 +732,8 @@ pub fn compiling(bounds: Bounds) -> Compiling {
     }
 }
 
-fn identity_options(config: &Config) -> identity::Options {
-    identity::Options {
+fn identity_options(config: &Config) -> tradewind_http::identity::Options {
+    tradewind_http::identity::Options {
         data: config.data.clone(),
         rate: config.api.rate,
         burst: config.api.burst,

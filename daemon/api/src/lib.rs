@@ -11,6 +11,7 @@ mod logs;
 mod namespace;
 mod offer;
 mod plan;
+pub mod problem;
 mod recovery;
 mod regions;
 mod replacement;

@@ -3,12 +3,9 @@
 use tradewind_core::identity::Secret;
 
 use super::{Error, args::Globals, environment, overrides};
-use crate::{
-    client::Trust,
-    config::Effective,
-    identity::{self, ADMIN_FILE},
-    runtime_file,
-};
+use crate::client::Trust;
+use tradewind_config::Effective;
+use tradewind_config::{ADMIN_FILE, TokenFileError, read_secret};
 
 /// The way to a daemon.
 pub struct Connection {
@@ -29,9 +26,10 @@ impl Connection {
             Err(_) if named.is_some() => None,
             Err(e) => return Err(e.into()),
         };
-        let local = config
-            .as_ref()
-            .and_then(|c| runtime_file::read(&c.data).filter(|daemon| daemon.is_running(&c.data)));
+        let local = config.as_ref().and_then(|c| {
+            tradewind_config::runtime_file::read(&c.data)
+                .filter(|daemon| daemon.is_running(&c.data))
+        });
         let same = |address: &str| {
             named
                 .as_ref()
@@ -73,7 +71,7 @@ impl Connection {
 /// Named by who runs the command.
 fn given(globals: &Globals) -> Result<Option<Secret>, Error> {
     if let Some(file) = &globals.token_file {
-        return Ok(Some(identity::read_secret(file)?));
+        return Ok(Some(read_secret(file)?));
     }
     let Some(text) = environment("TRADEWIND_TOKEN") else {
         return Ok(None);
@@ -89,9 +87,9 @@ fn given(globals: &Globals) -> Result<Option<Secret>, Error> {
 
 /// Its owner may have taken it away.
 fn left_by_daemon(path: &std::path::Path) -> Result<Option<Secret>, Error> {
-    match identity::read_secret(path) {
+    match read_secret(path) {
         Ok(secret) => Ok(Some(secret)),
-        Err(identity::Error::File { source, .. })
+        Err(TokenFileError::Read { source, .. })
             if source.kind() == std::io::ErrorKind::NotFound =>
         {
             Ok(None)

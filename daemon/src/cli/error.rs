@@ -9,10 +9,8 @@ use std::{
 use tradewind_core::units::Millis;
 
 use super::tame::tame_lines;
-use crate::{
-    client,
-    problem::{Kind, Problem},
-};
+use crate::client;
+use tradewind_api::problem::{Kind, Problem};
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -42,13 +40,13 @@ pub enum Error {
         message: String,
     },
     #[error(transparent)]
-    Config(#[from] crate::config::Error),
+    Config(#[from] tradewind_config::Error),
     #[error(transparent)]
     Serve(Box<crate::serve::Error>),
     #[error(transparent)]
     Vault(#[from] tradewind_credentials::VaultError),
     #[error(transparent)]
-    Backup(Box<crate::backup::Error>),
+    Backup(Box<tradewind_backup::Error>),
     /// What needs somebody's word, with nobody at a terminal to give it.
     #[error(
         "nothing was put back: what would come into force is listed above, and nobody is there to ask"
@@ -84,7 +82,9 @@ pub enum Error {
         rule: String,
     },
     #[error(transparent)]
-    Identity(#[from] crate::identity::Error),
+    Identity(#[from] tradewind_http::identity::Error),
+    #[error(transparent)]
+    TokenFile(#[from] tradewind_config::TokenFileError),
     #[error("the variable {variable} can't be used")]
     Token {
         variable: &'static str,
@@ -166,7 +166,7 @@ impl Error {
                 crate::serve::Error::Second(e) => e.remedy().map(str::to_owned),
                 _ => None,
             },
-            Self::Identity(crate::identity::Error::Open(_)) => Some("stop the daemon first".to_owned()),
+            Self::Identity(tradewind_http::identity::Error::Open(_)) => Some("stop the daemon first".to_owned()),
             Self::Client(client::Error::Unreachable { .. }) => {
                 Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
             }

@@ -12,7 +12,6 @@ use rustls::{
 use tradewind_core::names::Digest;
 
 use super::Error;
-use crate::tls;
 
 /// Whose certificates count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,13 +76,13 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = tls::key(end_entity).ok_or(rustls::Error::InvalidCertificate(
+        let key = tradewind_http::tls::key(end_entity).ok_or(rustls::Error::InvalidCertificate(
             CertificateError::BadEncoding,
         ))?;
         // Who pinned a certificate pinned its key: a daemon that was pinned before it had keys to pin sends that certificate along, and the
         // handshake's signature proves that the key is still the same.
         let pinned = |one: &CertificateDer<'_>| {
-            Digest::of(one) == self.fingerprint && tls::key(one) == Some(key)
+            Digest::of(one) == self.fingerprint && tradewind_http::tls::key(one) == Some(key)
         };
         if key == self.fingerprint || pinned(end_entity) || others.iter().any(pinned) {
             return Ok(ServerCertVerified::assertion());

@@ -25,7 +25,6 @@ use tradewind_credentials::owners::{self, Kind};
 use url::Url;
 
 use super::USER_AGENT;
-use crate::config;
 
 /// The longest that one try takes.
 const TRY: Duration = Duration::from_secs(10);
@@ -86,7 +85,7 @@ impl Heads {
     /// # Errors
     /// TLS can't be set up.
     pub fn new(
-        settings: &config::Audit,
+        settings: &tradewind_config::Audit,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         installation: InstallationId,

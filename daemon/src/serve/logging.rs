@@ -16,7 +16,7 @@ use tracing_subscriber::{
 };
 
 use self::buffer::Buffer;
-use crate::config::{Log, LogFormat};
+use tradewind_config::{Log, LogFormat};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

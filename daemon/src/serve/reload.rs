@@ -3,10 +3,8 @@
 use tradewind_wasm::Handle;
 
 use super::{logging, signals::Reloads};
-use crate::{
-    cli::environment,
-    config::{Config, Effective, Overrides},
-};
+use crate::cli::environment;
+use tradewind_config::{Config, Effective, Overrides};
 
 /// Runs as long as signals come.
 pub(super) async fn follow(

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tradewind_core::store::Trouble;
 use tradewind_store::Database;
 
-use crate::readiness::Readiness;
+use tradewind_http::readiness::Readiness;
 
 const AGAIN: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::{cli, runtime_file};
+use crate::cli;
 
 /// Where the daemon of the other process keeps its data. Read by this test's own process alone.
 const DATA: &str = "TRADEWIND_TEST_OF_A_LOST_PART";
@@ -68,7 +68,7 @@ async fn a_daemon_that_loses_a_part_says_which_while_it_ends_and_ends_in_failure
     let mut other = Other(spawned.expect("another process"));
     let data = folder.path().join("data");
     let address = until("it has an address", async || {
-        runtime_file::read(&data).map(|daemon| daemon.address)
+        tradewind_config::runtime_file::read(&data).map(|daemon| daemon.address)
     })
     .await;
     let http = reqwest::Client::builder()
@@ -95,7 +95,7 @@ async fn a_daemon_that_loses_a_part_says_which_while_it_ends_and_ends_in_failure
     );
     assert_eq!(other.code(), None, "another part has not ended yet");
     assert!(
-        runtime_file::read(&data).is_none(),
+        tradewind_config::runtime_file::read(&data).is_none(),
         "nobody shall find it any more"
     );
     other.tell();

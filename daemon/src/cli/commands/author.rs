@@ -20,9 +20,9 @@ use crate::{
         output::Output,
         overrides, render,
     },
-    config::Effective,
     serve,
 };
+use tradewind_config::Effective;
 
 /// Whether the daemon must be asked.
 pub enum Next {

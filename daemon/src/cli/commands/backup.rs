@@ -11,12 +11,11 @@ use futures::StreamExt;
 use reqwest::Method;
 
 use crate::{
-    backup,
     cli::{Context, Error, args::Globals, environment, output::Output, tame::tame},
-    config::Effective,
-    identity::ADMIN_FILE,
     serve,
 };
+use tradewind_config::ADMIN_FILE;
+use tradewind_config::Effective;
 
 /// Writes the file whole or not at all.
 pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
@@ -43,10 +42,10 @@ pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
         out.write_all(&chunk?).map_err(failed)?;
     }
     out.sync_all().map_err(failed)?;
-    let checked = backup::check(part).map_err(|e| Error::Backup(Box::new(e)))?;
+    let checked = tradewind_backup::check(part).map_err(|e| Error::Backup(Box::new(e)))?;
     fs::rename(part, file).map_err(failed)?;
     context.output.show(&checked, |_| {
-        let backup::Checked { digest, index } = &checked;
+        let tradewind_backup::Checked { digest, index } = &checked;
         let bytes: u64 = index.files.iter().map(|f| f.size).sum();
         format!(
             "{}: the state at revision {}, {} files, {bytes} bytes\n{digest}: keep it elsewhere, `tradewind restore --expect` checks it",
@@ -62,7 +61,7 @@ pub async fn make(context: &Context, file: &Path) -> Result<(), Error> {
 pub fn restore(
     globals: &Globals,
     file: Option<&Path>,
-    choices: backup::Choices,
+    choices: tradewind_backup::Choices,
     yes: bool,
 ) -> Result<(), Error> {
     let config = Effective::load(&super::super::overrides(globals, None), environment)?.config;
@@ -75,7 +74,7 @@ pub fn restore(
     let output = Output::new(globals.output);
     let Some(file) = file else {
         let confirmed = runtime
-            .block_on(backup::confirm(&folders))
+            .block_on(tradewind_backup::confirm(&folders))
             .map_err(failed)?;
         let value = serde_json::json!({ "data": folders.data, "ended": confirmed });
         return output.show(&value, |_| match confirmed {
@@ -86,7 +85,7 @@ pub fn restore(
         });
     };
     let prepared = runtime
-        .block_on(backup::prepare(file, &folders, choices))
+        .block_on(tradewind_backup::prepare(file, &folders, choices))
         .map_err(failed)?;
     if !yes {
         ask(prepared.report())?;
@@ -108,7 +107,7 @@ pub fn restore(
             Some(origin) => format!(
                 "\nit was made by the daemon of {}. Once that has ended for good: `tradewind restore --confirm`, then `tradewind serve` \
                  adopts what runs",
-                backup::shown(origin)
+                tradewind_backup::shown(origin)
             ),
             None => "\n`tradewind serve` adopts what runs".to_owned(),
         });
@@ -117,7 +116,7 @@ pub fn restore(
 }
 
 /// Shows on the error output what would come into force, and lets somebody at a terminal decide.
-fn ask(report: &backup::Report) -> Result<(), Error> {
+fn ask(report: &tradewind_backup::Report) -> Result<(), Error> {
     let mut out = io::stderr();
     let shown = write!(out, "{}", powers(report));
     if !io::stdin().is_terminal() {
@@ -144,7 +143,7 @@ fn ask(report: &backup::Report) -> Result<(), Error> {
 }
 
 /// Who may do what once the backup is in force, line by line.
-fn powers(report: &backup::Report) -> String {
+fn powers(report: &tradewind_backup::Report) -> String {
     let mut text = format!(
         "the backup of {}, made by version {}, {}\n",
         report.created_at, report.version, report.digest

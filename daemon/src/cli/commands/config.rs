@@ -1,15 +1,13 @@
 //! `config`: the settings that `serve` would use, read here: no daemon is asked.
 
-use crate::{
-    cli::{
-        Error,
-        args::{Config, ConfigCommand, Globals},
-        environment,
-        output::{Mood, Output},
-        overrides,
-    },
-    config::Effective,
+use crate::cli::{
+    Error,
+    args::{Config, ConfigCommand, Globals},
+    environment,
+    output::{Mood, Output},
+    overrides,
 };
+use tradewind_config::Effective;
 
 pub fn run(globals: &Globals, args: Config) -> Result<(), Error> {
     let output = Output::new(globals.output);

@@ -23,9 +23,9 @@ use crate::{
         output::Output,
         overrides, render,
     },
-    config::{Config, Effective},
     serve,
 };
+use tradewind_config::{Config, Effective};
 
 /// Whether the plugin conforms.
 pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {

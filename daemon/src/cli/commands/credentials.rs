@@ -15,9 +15,9 @@ use crate::{
         output::{Mood, Output},
         overrides,
     },
-    config::{Config, Effective},
     serve,
 };
+use tradewind_config::{Config, Effective};
 
 /// One credential, without its value.
 #[derive(Serialize)]

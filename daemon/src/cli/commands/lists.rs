@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use serde::de::DeserializeOwned;
 use tradewind_api::{OffersView, RegionsView, ReplacementsView};
 
-use crate::{
-    cli::{Context, Error, args::Paging},
-    http::{CURSOR, Plugins},
-};
+use crate::cli::{Context, Error, args::Paging};
+use tradewind_http::{CURSOR, Plugins};
 
 /// What a list answers page by page.
 pub trait Pages: DeserializeOwned {

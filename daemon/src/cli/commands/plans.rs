@@ -15,8 +15,8 @@ use crate::{
         render,
     },
     client::Body,
-    http::Comment,
 };
+use tradewind_http::Comment;
 
 pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
     match command {

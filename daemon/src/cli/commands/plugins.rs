@@ -8,8 +8,8 @@ use super::lists;
 use crate::{
     cli::{Context, Error, args::Plugin, render},
     client::Body,
-    http::{self, Plugins, Rollback},
 };
+use tradewind_http::{Plugins, Rollback};
 
 pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
     match args {
@@ -23,7 +23,8 @@ pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
                 .show(&plugins, |out| render::plugin::list(out, &plugins))
         }
         Plugin::Inspect { what } => {
-            let view: http::Plugin = context.client.get(&["v1", "plugins", &what], &[]).await?;
+            let view: tradewind_http::Plugin =
+                context.client.get(&["v1", "plugins", &what], &[]).await?;
             context
                 .output
                 .show(&view, |out| render::plugin::inspected(out, &view))

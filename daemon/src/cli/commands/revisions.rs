@@ -14,8 +14,8 @@ use crate::{
         render,
     },
     client::Body,
-    http::RollbackTo,
 };
+use tradewind_http::RollbackTo;
 
 pub async fn list(context: &Context, name: &str, args: args::Revisions) -> Result<(), Error> {
     let mut query = context.namespace();

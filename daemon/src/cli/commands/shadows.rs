@@ -14,8 +14,8 @@ use crate::{
         render,
     },
     client::Body,
-    http::{self, ShadowPolicy},
 };
+use tradewind_http::ShadowPolicy;
 
 pub async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
     match args {
@@ -113,7 +113,7 @@ async fn start(context: &Context, args: ShadowStart) -> Result<(), Error> {
         .map(read)
         .transpose()?
         .unwrap_or_default();
-    let body = http::ShadowStart {
+    let body = tradewind_http::ShadowStart {
         name,
         component,
         settings: String::from_utf8_lossy(&settings).into_owned(),

@@ -18,8 +18,8 @@ use crate::{
         render,
     },
     client::{self, Client},
-    problem::{Kind, Problem},
 };
+use tradewind_api::problem::{Kind, Problem};
 
 /// Events that are printed where no number is asked for.
 const USUAL: usize = 50;

@@ -14,9 +14,8 @@ use crate::{
         overrides, render,
     },
     client::Body,
-    config::Effective,
-    identity,
 };
+use tradewind_config::Effective;
 
 const TOKENS: [&str; 2] = ["v1", "tokens"];
 
@@ -99,7 +98,7 @@ pub fn reset(globals: &Globals) -> Result<(), Error> {
         .build()
         .map_err(Error::Runtime)?;
     let database = config.data.join("state.db");
-    let path = runtime.block_on(identity::reset(
+    let path = runtime.block_on(tradewind_http::identity::reset(
         config.data,
         database,
         tradewind_cloud::SystemClock.now(),

@@ -3,10 +3,8 @@
 use tradewind_core::canary::Count;
 use tradewind_wasm::CanaryState;
 
-use crate::{
-    cli::output::{Mood::Plain, Output},
-    http::Canary,
-};
+use crate::cli::output::{Mood::Plain, Output};
+use tradewind_http::Canary;
 
 pub fn one(out: &Output, c: &Canary) -> String {
     let mut parts = Vec::new();

@@ -3,10 +3,8 @@
 use tradewind_wasm::{FileInspection, PluginView, Report, State};
 
 use super::stream;
-use crate::{
-    cli::output::{Mood, Mood::Plain, Output},
-    http::{Plugin, Plugins},
-};
+use crate::cli::output::{Mood, Mood::Plain, Output};
+use tradewind_http::{Plugin, Plugins};
 
 fn state(state: State) -> (&'static str, Mood) {
     match state {

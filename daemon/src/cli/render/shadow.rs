@@ -5,10 +5,8 @@ use tradewind_core::{
     units::MicroUsd,
 };
 
-use crate::{
-    cli::output::{Mood, Mood::Plain, Output},
-    http::ShadowPolicy,
-};
+use crate::cli::output::{Mood, Mood::Plain, Output};
+use tradewind_http::ShadowPolicy;
 
 pub fn list(out: &Output, all: &[ShadowPolicy]) -> String {
     if all.is_empty() {

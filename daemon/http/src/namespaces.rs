@@ -1,0 +1,205 @@
+//! `/v1/namespaces`: limits, usage and spending: list, read, write, delete.
+
+use std::num::NonZeroU32;
+
+use aide::transform::TransformOperation;
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome};
+use tradewind_core::{
+    identity::Role,
+    list::{Cursor, Selector, Window},
+    names::Namespace,
+};
+
+use super::{
+    App, Error,
+    access::{Reach, needs},
+    auth::Caller,
+    extract::{Condition, NamespaceBody, Path, Query},
+    paging::{Here, Paged},
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(crate) struct Name {
+    pub name: Namespace,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only this namespace. Default: all that the token reaches.
+    namespace: Option<Namespace>,
+    /// Only those whose labels are so, such as `team=red`. Default: whatever they are.
+    selector: Option<Selector>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<NamespaceSummary>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PutNamespaceQuery {
+    /// True: everything is checked, and nothing is changed.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<Vec<NamespaceSummary>> {
+    let (selector, window) = (
+        q.selector.unwrap_or_default(),
+        Window::new(q.limit, q.cursor),
+    );
+    let page = app
+        .controller
+        .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
+    here.page(page.items, page.next)
+}
+
+pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
+    op.id("listNamespaces")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("namespaces")
+        .summary("List the namespaces, by name")
+        .description("Those with limits and those with deployments. Any other exists as well, without limits.")
+}
+
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+) -> Result<Response, Error> {
+    let Some(view) = app.controller.namespace(&name) else {
+        return Err(Error::NotFound {
+            what: "namespace",
+            name: name.to_string(),
+        });
+    };
+    Ok(([(header::ETAG, tag(view.generation)?)], Json(view)).into_response())
+}
+
+pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
+    op.id("getNamespace")
+        .with(needs(Role::Viewer, Reach::Path))
+        .tag("namespaces")
+        .summary("Read a namespace: limits, usage, spending, and who is held back")
+        .description("The `ETag` is the generation of its limits: send it back as `If-Match` to write only if nothing has changed.")
+        .response::<200, Json<NamespaceView>>()
+}
+
+pub(crate) async fn put(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(query): Query<PutNamespaceQuery>,
+    caller: Caller,
+    condition: Condition,
+    NamespaceBody(manifest): NamespaceBody,
+) -> Result<Response, Error> {
+    if manifest.metadata.name != name {
+        return Err(Error::NameMismatch {
+            manifest: manifest.metadata.name.to_string(),
+            path: name.to_string(),
+        });
+    }
+    let generation = expected(&app, condition, &name)?;
+    let put = match query.dry_run {
+        true => app.controller.try_put_namespace(&manifest, generation),
+        false => {
+            app.controller
+                .put_namespace(&caller.actor, manifest, generation)
+                .await
+        }
+    };
+    let outcome = put.map_err(|e| match (condition, e) {
+        (Condition::Generation(0), tradewind_controller::Error::Generation { .. }) => Error::Exists,
+        (_, e) => e.into(),
+    })?;
+    let created = outcome.outcome == Outcome::Created && !query.dry_run;
+    let status = if created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok((
+        status,
+        [(header::ETAG, tag(outcome.generation)?)],
+        Json(outcome),
+    )
+        .into_response())
+}
+
+pub(crate) fn put_docs(op: TransformOperation) -> TransformOperation {
+    op.id("putNamespace")
+        .with(needs(Role::Admin, Reach::All))
+        .tag("namespaces")
+        .summary("Set the limits of a namespace")
+        .description(
+            "The body is the namespace's document; its name must be the one in the path. `If-Match: GENERATION` guards against changes by \
+             others, `If-None-Match: *` against overwriting. Equal limits change nothing.",
+        )
+        .response::<201, Json<NamespaceOutcome>>()
+        .response::<200, Json<NamespaceOutcome>>()
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    caller: Caller,
+    condition: Condition,
+) -> Result<Json<NamespaceOutcome>, Error> {
+    let generation = expected(&app, condition, &name)?;
+    Ok(Json(
+        app.controller
+            .delete_namespace(&caller.actor, &name, generation)
+            .await?,
+    ))
+}
+
+pub(crate) fn delete_docs(op: TransformOperation) -> TransformOperation {
+    op.id("deleteNamespace")
+        .with(needs(Role::Admin, Reach::All))
+        .tag("namespaces")
+        .summary("Remove the limits of a namespace")
+        .description("Refused while it has deployments. What it has spent is kept.")
+}
+
+/// The generation that the controller shall insist on.
+fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<u64>, Error> {
+    match condition {
+        Condition::None => Ok(None),
+        Condition::Generation(n) => Ok(Some(n)),
+        Condition::Exists => match app
+            .controller
+            .namespace(name)
+            .map(|v| v.generation)
+            .filter(|g| *g > 0)
+        {
+            Some(generation) => Ok(Some(generation)),
+            None => {
+                let (what, name) = ("namespace", name.to_string());
+                Err(tradewind_controller::Error::Generation {
+                    what,
+                    name,
+                    expected: 1,
+                    actual: 0,
+                }
+                .into())
+            }
+        },
+    }
+}
+
+fn tag(generation: u64) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(format!("\"{generation}\"")).map_err(|e| Error::Encode(e.into()))
+}

@@ -1,0 +1,203 @@
+//! `/openapi.json`: this API described, generated from the handlers.
+
+use aide::{
+    OperationInput, OperationOutput,
+    generate::{GenContext, in_context},
+    openapi::{
+        Components, Info, License, MediaType, OpenApi, Operation, ReferenceOr, SchemaObject,
+        SecurityScheme, StatusCode, Tag,
+    },
+    transform::TransformOperation,
+};
+use axum::{
+    Extension,
+    body::Bytes,
+    http::header,
+    response::{IntoResponse, Response},
+};
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::Value;
+use tradewind_core::manifest::bound_integers;
+
+use super::access;
+
+/// What a stream of server-sent events is sent as.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+
+/// The document's bytes, rendered once.
+#[derive(Clone)]
+pub(crate) struct Document(Bytes);
+
+impl OperationInput for Document {}
+
+/// The part that no handler knows. To be called before routes are described.
+pub(crate) fn document() -> OpenApi {
+    // OpenAPI 3.1 is JSON Schema 2020-12; what aide brings is older, and writes tuples in a way that no reader of 3.1 takes.
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into());
+    in_context(|context| context.schema = SchemaGenerator::new(settings));
+    let tag = |name: &str, text: &str| Tag {
+        name: name.to_owned(),
+        description: Some(text.to_owned()),
+        ..Tag::default()
+    };
+    OpenApi {
+        info: Info {
+            title: "Tradewind".to_owned(),
+            description: Some(
+                "State what should run; Tradewind decides where, makes it so, and can say why."
+                    .to_owned(),
+            ),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            license: Some(License {
+                name: "Apache-2.0".to_owned(),
+                ..License::default()
+            }),
+            ..Info::default()
+        },
+        tags: vec![
+            tag("deployments", "What should run, and what became of it."),
+            tag("namespaces", "Budgets, quotas, and what has been spent."),
+            tag("placement", "Offers, assessments and decisions."),
+            tag("plugins", "Providers and policies."),
+            tag("events", "What has happened."),
+            tag("audit", "What has happened, in a log that can be checked."),
+            tag("identity", "Tokens: who may do what."),
+            tag("meta", "The daemon itself."),
+        ],
+        components: Some(Components {
+            security_schemes: [(access::SCHEME.to_owned(), ReferenceOr::Item(scheme()))].into(),
+            ..Components::default()
+        }),
+        ..OpenApi::default()
+    }
+}
+
+fn scheme() -> SecurityScheme {
+    SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: Some("tw_…".to_owned()),
+        description: Some(
+            "A token. `x-tradewind-role` is the role that an operation needs (`none`: no token at all); `x-tradewind-namespace` tells \
+             where it says which namespace it is about."
+                .to_owned(),
+        ),
+        extensions: Default::default(),
+    }
+}
+
+/// The document as it is sent.
+pub(crate) fn render(api: &OpenApi) -> serde_json::Result<Value> {
+    let mut document = serde_json::to_value(api)?;
+    bound_integers(&mut document);
+    Ok(document)
+}
+
+pub(crate) fn extension(api: &OpenApi) -> Extension<Document> {
+    let bytes = render(api)
+        .and_then(|document| serde_json::to_vec(&document))
+        .unwrap_or_else(|e| {
+            tracing::error!(error = %e, "the description of the api could not be rendered");
+            b"{}".to_vec()
+        });
+    Extension(Document(bytes.into()))
+}
+
+/// For a route's documentation: what it answers may come as a stream of events as well, each with such a value as its data.
+pub(crate) fn or_stream(op: TransformOperation) -> TransformOperation {
+    or_text(EVENT_STREAM, "Server-sent events, with JSON as their data.")(op)
+}
+
+/// For a route's documentation: with status 200, text of this type may come as well.
+pub(crate) fn or_text(
+    media_type: &'static str,
+    description: &'static str,
+) -> impl FnOnce(TransformOperation) -> TransformOperation {
+    move |mut op| {
+        let schema = json_schema!({ "type": "string", "description": description });
+        let schema = SchemaObject {
+            json_schema: schema,
+            external_docs: None,
+            example: None,
+        };
+        let responses = op.inner_mut().responses.get_or_insert_default();
+        if let Some(ReferenceOr::Item(response)) =
+            responses.responses.get_mut(&StatusCode::Code(200))
+        {
+            response.content.insert(
+                media_type.to_owned(),
+                MediaType {
+                    schema: Some(schema),
+                    ..MediaType::default()
+                },
+            );
+        }
+        op
+    }
+}
+
+/// A body of this type that is no JSON: text, or bytes.
+#[derive(Debug)]
+pub(crate) struct Raw<const TEXT: bool>;
+
+impl<const TEXT: bool> Raw<TEXT> {
+    /// For a route's documentation: that is what comes with status 200.
+    pub(crate) fn answer(
+        media_type: &'static str,
+        description: &'static str,
+    ) -> impl FnOnce(TransformOperation) -> TransformOperation {
+        move |op| {
+            op.response_with::<200, Self, _>(|mut response| {
+                let content = &mut response.inner().content;
+                *content = content
+                    .drain(..)
+                    .map(|(_, media)| (media_type.to_owned(), media))
+                    .collect();
+                response.description(description)
+            })
+        }
+    }
+}
+
+impl<const TEXT: bool> OperationOutput for Raw<TEXT> {
+    type Inner = String;
+
+    fn operation_response(
+        context: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Option<aide::openapi::Response> {
+        if TEXT {
+            String::operation_response(context, operation)
+        } else {
+            Vec::<u8>::operation_response(context, operation)
+        }
+    }
+}
+
+/// The schema of bytes that are text in base64.
+pub(crate) struct Base64;
+
+impl JsonSchema for Base64 {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Base64".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        json_schema!({
+            "type": "string", "contentEncoding": "base64", "contentMediaType": "application/wasm",
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", "description": "Bytes in base64, padded.",
+        })
+    }
+}
+
+pub(crate) async fn get(Extension(Document(bytes)): Extension<Document>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+}
+
+pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("getOpenApi")
+        .with(access::open)
+        .tag("meta")
+        .summary("This document")
+        .response::<200, axum::Json<serde_json::Value>>()
+}

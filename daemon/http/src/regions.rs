@@ -1,0 +1,68 @@
+//! `/v1/regions`: how every region of every provider has been doing, and which are left alone for now.
+
+use std::num::NonZeroU32;
+
+use aide::transform::TransformOperation;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tradewind_api::{RegionView, RegionsView};
+use tradewind_core::{
+    identity::Role,
+    list::{Cursor, OneOf, Page, Window},
+    names::Namespace,
+    place_health::Circuit,
+};
+
+use super::{
+    App,
+    access::{Reach, needs},
+    auth::Caller,
+    extract::Query,
+    paging::{Here, Paged},
+    plugins::within,
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only of providers that this namespace may use. Default: of all that a namespace of the token may.
+    namespace: Option<Namespace>,
+    /// Only those whose circuit is so, or in one of several states between commas.
+    status: Option<OneOf<Circuit>>,
+    /// At most so many on a page. Default 500, at most 1000; more counts as that.
+    limit: Option<NonZeroU32>,
+    /// Where the page begins: out of the link of the page before. Default: with the first.
+    cursor: Option<Cursor<RegionView>>,
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    here: Here,
+    Query(q): Query<ListQuery>,
+) -> Paged<RegionsView> {
+    let RegionsView { regions, degraded } = app.controller.regions(&within(&caller, q.namespace));
+    let regions = regions
+        .into_iter()
+        .filter(|region| q.status.as_ref().is_none_or(|s| s.has(region.circuit)));
+    let page = Page::of(regions, &Window::new(q.limit, q.cursor));
+    here.page(
+        RegionsView {
+            regions: page.items,
+            degraded,
+        },
+        page.next,
+    )
+}
+
+pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
+    op.id("listRegions")
+        .with(needs(Role::Viewer, Reach::Filtered))
+        .tag("placement")
+        .summary("List regions by provider and name, and how they stand")
+        .description(
+            "Of the providers that are open to a namespace of the token: error rate and latency of recent calls, open circuits, what cools \
+             down. Providers that are degraded are on every page.",
+        )
+}
