@@ -2,6 +2,8 @@
 //! them. What the state holds is core's; a type here is made from it (`From`) and never stored, so that a field here can get another
 //! name without a look at the database. It must not know how either side travels or is kept.
 
+mod base64;
+mod canary;
 mod decision;
 mod deployment;
 mod event;
@@ -11,13 +13,16 @@ mod logs;
 mod namespace;
 mod offer;
 mod plan;
+mod plugin;
 pub mod problem;
 mod recovery;
 mod regions;
 mod replacement;
 mod revision;
 mod scale;
+mod shadow;
 
+pub use canary::{Canary, CanaryEnd, CanaryStart, CanaryState, CanaryView};
 pub use decision::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
 pub use deployment::{
     Accepted, AllocationView, DeploymentSummary, DeploymentView, Outcome, Status, TaskView,
@@ -32,11 +37,21 @@ pub use namespace::{
 };
 pub use offer::{OfferView, OffersView};
 pub use plan::{
-    Adds, Applied, Basis, ChangeView, PlanDiff, PlanSummary, PlanView, Quote, Review, Running,
-    ScaleBounds, StoredPlanView, UnplacedView,
+    Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, Quote, Review,
+    Running, ScaleBounds, StoredPlanView, UnplacedView,
+};
+pub use plugin::{
+    CallStatistics, FolderProblem, Plugin, PluginState, PluginView, Plugins, Refused, Rejection,
+    ReloadReport, Rollback, Served,
 };
 pub use recovery::{Recovery, Restarts};
 pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
 pub use replacement::{ReplacementView, ReplacementsView};
-pub use revision::{FieldChange, RevisionDiff, RevisionMark, RevisionView, RolloutView};
+pub use revision::{
+    FieldChange, RevisionDiff, RevisionMark, RevisionView, RollbackTo, RolloutView,
+};
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleView, Scaled, ScaledTask};
+pub use shadow::{ShadowFacts, ShadowPolicy, ShadowStart, ShadowView};
+
+/// The parameter of a list's address that says where a page begins.
+pub const CURSOR: &str = "cursor";

@@ -450,3 +450,11 @@ impl From<tradewind_core::plan::stored::Adds> for Adds {
         }
     }
 }
+
+/// What a reviewer has to say.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comment {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}

@@ -112,3 +112,12 @@ impl From<tradewind_core::rollout::Mark> for RevisionMark {
         }
     }
 }
+
+/// Where to go back to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackTo {
+    /// A kept revision. Default: the last healthy one before the current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+}

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use tradewind_core::names::Digest;
-use tradewind_wasm::{Kind, PluginInfo};
+use tradewind_core::plugin::Kind;
+use tradewind_wasm::PluginInfo;
 
 /// What became of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -7,7 +7,8 @@ use std::{
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tradewind_wasm::{Capabilities, Kind, Plugin, PluginSource, StandaloneHost};
+use tradewind_core::plugin::Kind;
+use tradewind_wasm::{Capabilities, Plugin, PluginSource, StandaloneHost};
 
 use crate::{
     check::{self, Told, passed},

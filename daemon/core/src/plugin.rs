@@ -17,7 +17,7 @@ use crate::{
     names::{AllocationId, Digest, InstanceName, Namespace},
     offer::{Offer, OffersQuery},
     placement,
-    units::Instant,
+    units::{Bytes, Instant, Millis},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 
@@ -47,6 +47,62 @@ impl fmt::Display for Identity {
             self.version,
             self.component.short()
         )
+    }
+}
+
+/// What a plugin is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Provider,
+    Policy,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Provider => "provider",
+            Self::Policy => "policy",
+        })
+    }
+}
+
+/// A capability the plugin wants, and what for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Wanted {
+    pub name: String,
+    pub why: String,
+}
+
+/// The `[limits]` of an instance file. All of them hold per call, except `concurrency`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// From the start of the instantiation to the answer. Default 10s.
+    pub deadline: Millis,
+    /// Of all linear memories together. Default 64Mi.
+    pub memory: Bytes,
+    /// Calls at once; further ones wait. Default 32.
+    pub concurrency: u32,
+    /// Further lines are dropped, and so are those beyond ten times as many a minute over all calls. Default 100.
+    pub log_lines: u32,
+    /// Of arguments and results of host calls together, and of one lifted answer. Each host call takes 16 of them at least (the clock takes
+    /// none), so that there are so many at most. Default 16Mi.
+    pub host_bytes: Bytes,
+    /// HTTP requests, and questions to clouds, engines and clusters; further ones are denied. Default 1000.
+    pub http_requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Millis::from_secs(10),
+            memory: Bytes(64 << 20),
+            concurrency: 32,
+            log_lines: 100,
+            host_bytes: Bytes(16 << 20),
+            http_requests: 1000,
+        }
     }
 }
 

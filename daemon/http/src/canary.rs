@@ -8,9 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tradewind_core::{canary::Terms, identity::Role, names::InstanceName};
-use tradewind_wasm::{CanaryEnd, CanaryStart, CanaryView};
+use serde::Deserialize;
+use tradewind_api::{Canary, CanaryStart, PluginView};
+use tradewind_core::{identity::Role, names::InstanceName};
 
 use super::{
     App, Error,
@@ -19,58 +19,31 @@ use super::{
     extract::{Path, Upload, component},
 };
 
-/// A new version to be tried on a share of the calls.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Start {
-    /// The component's bytes in base64.
-    #[schemars(with = "super::openapi::Base64")]
-    pub component: String,
-    /// The whole instance file. Default: the one that serves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instance_file: Option<String>,
-    pub terms: Terms,
-}
-
-/// The canary of an instance, and how the last one ended.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Canary {
-    pub instance: InstanceName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<CanaryView>,
-    /// Since the daemon started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<CanaryEnd>,
-}
-
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Instance {
     name: InstanceName,
 }
 
-impl Canary {
-    fn of(view: tradewind_wasm::PluginView) -> Json<Self> {
-        Json(Self {
-            instance: view.instance,
-            canary: view.canary,
-            last: view.last_canary,
-        })
-    }
+fn shown(view: PluginView) -> Json<Canary> {
+    Json(Canary {
+        instance: view.instance,
+        canary: view.canary,
+        last: view.last_canary,
+    })
 }
 
 pub(crate) async fn start(
     State(app): State<App>,
     caller: Caller,
     Path(Instance { name }): Path<Instance>,
-    Upload(Start {
+    Upload(CanaryStart {
         component: text,
         instance_file,
         terms,
-    }): Upload<Start>,
+    }): Upload<CanaryStart>,
 ) -> Result<Response, Error> {
     let component = component(&app, text).await?;
-    let start = CanaryStart {
+    let start = tradewind_wasm::CanaryStart {
         instance: name,
         component,
         text: instance_file,
@@ -79,7 +52,7 @@ pub(crate) async fn start(
     };
     Ok((
         StatusCode::CREATED,
-        Canary::of(app.plugins.start_canary(start).await?),
+        shown(app.plugins.start_canary(start).await?),
     )
         .into_response())
 }
@@ -101,10 +74,7 @@ pub(crate) async fn get(
     caller: Caller,
     Path(Instance { name }): Path<Instance>,
 ) -> Result<Json<Canary>, Error> {
-    let found = app
-        .plugins
-        .inspect_for(&name, caller.scope())
-        .map(Canary::of);
+    let found = app.plugins.inspect_for(&name, caller.scope()).map(shown);
     found.ok_or_else(|| Error::NotFound {
         what: "plugin instance",
         name: name.to_string(),
@@ -123,9 +93,7 @@ pub(crate) async fn promote(
     caller: Caller,
     Path(Instance { name }): Path<Instance>,
 ) -> Result<Json<Canary>, Error> {
-    Ok(Canary::of(
-        app.plugins.promote_canary(name, caller.actor).await?,
-    ))
+    Ok(shown(app.plugins.promote_canary(name, caller.actor).await?))
 }
 
 pub(crate) fn promote_docs(op: TransformOperation) -> TransformOperation {
@@ -141,9 +109,7 @@ pub(crate) async fn abort(
     caller: Caller,
     Path(Instance { name }): Path<Instance>,
 ) -> Result<Json<Canary>, Error> {
-    Ok(Canary::of(
-        app.plugins.abort_canary(name, caller.actor).await?,
-    ))
+    Ok(shown(app.plugins.abort_canary(name, caller.actor).await?))
 }
 
 pub(crate) fn abort_docs(op: TransformOperation) -> TransformOperation {

@@ -63,14 +63,8 @@ use tradewind_controller as controller;
 use crate::{readiness::Readiness, tls::Certificate};
 use tradewind_config::Config;
 
-pub use canary::{Canary, Start as CanaryStart};
 pub use error::Error;
-pub use paging::CURSOR;
-pub use plans::Comment;
-pub use plugins::{Plugin, Plugins, Rollback};
-pub use revisions::RollbackTo;
 pub use server::{Listener, serve};
-pub use shadows::{ShadowPolicy, Start as ShadowStart};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]

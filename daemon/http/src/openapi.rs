@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use schemars::{SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
 use tradewind_core::manifest::bound_integers;
 
@@ -172,21 +172,6 @@ impl<const TEXT: bool> OperationOutput for Raw<TEXT> {
         } else {
             Vec::<u8>::operation_response(context, operation)
         }
-    }
-}
-
-/// The schema of bytes that are text in base64.
-pub(crate) struct Base64;
-
-impl JsonSchema for Base64 {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Base64".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
-        json_schema!({
-            "type": "string", "contentEncoding": "base64", "contentMediaType": "application/wasm",
-            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", "description": "Bytes in base64, padded.",
-        })
     }
 }
 

@@ -20,11 +20,9 @@ use axum::{
 };
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
+use tradewind_api::CURSOR;
 use tradewind_core::list::{Cursor, Listed};
 use url::form_urlencoded;
-
-/// The parameter that a link adds.
-pub const CURSOR: &str = "cursor";
 
 /// The address that was asked for.
 #[derive(Debug)]

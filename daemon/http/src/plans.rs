@@ -10,8 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tradewind_api::{PlanSummary, StoredPlanView};
+use serde::Deserialize;
+use tradewind_api::{Comment, PlanSummary, StoredPlanView};
 use tradewind_controller::{Draft, Filter};
 use tradewind_core::{
     identity::Role,
@@ -73,14 +73,6 @@ pub(crate) struct Against {
     namespace: Namespace,
     /// Another plan: the answer says what differs from it.
     against: Option<PlanId>,
-}
-
-/// What a reviewer has to say.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Comment {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub comment: String,
 }
 
 pub(crate) async fn list(

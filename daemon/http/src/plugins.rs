@@ -5,15 +5,14 @@ use std::num::NonZeroU32;
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tradewind_api::DegradedView;
+use serde::Deserialize;
+use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport, Rollback};
 use tradewind_core::{
     event::{Event, Severity},
     identity::{Role, Scope},
     list::{Cursor, OneOf, Page, Window},
-    names::{Digest, InstanceName, Namespace},
+    names::{InstanceName, Namespace},
 };
-use tradewind_wasm::{PluginView, Problem, Report, State as PluginState};
 
 use super::{
     App, Error,
@@ -22,27 +21,6 @@ use super::{
     extract::{OptionalJson, Path, Query},
     paging::{Here, Paged},
 };
-
-/// Every instance, and the files that belong to none.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Plugins {
-    pub plugins: Vec<PluginView>,
-    /// Files in the plugin folder that can't belong to any instance, and why.
-    #[serde(default)]
-    pub problems: Vec<Problem>,
-}
-
-/// An instance, and whether it may be used.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Plugin {
-    #[serde(flatten)]
-    pub plugin: PluginView,
-    /// A provider that has refused its credentials or permissions: nothing new is placed with it until its check passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub degraded: Option<DegradedView>,
-}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Instance {
@@ -60,15 +38,6 @@ pub(crate) struct ListQuery {
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
     cursor: Option<Cursor<PluginView>>,
-}
-
-/// Which version to go back to.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rollback {
-    /// The component's digest, out of the history. Default: the one before the active one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<Digest>,
 }
 
 pub(crate) async fn list(
@@ -151,7 +120,10 @@ pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
         )
 }
 
-pub(crate) async fn reload(State(app): State<App>, caller: Caller) -> Result<Json<Report>, Error> {
+pub(crate) async fn reload(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Json<ReloadReport>, Error> {
     let report = app.plugins.reconcile().await?;
     app.controller
         .note(asked(

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State, response::Response};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use tradewind_api::{RevisionMark, RevisionView};
+use serde::Deserialize;
+use tradewind_api::{RevisionMark, RevisionView, RollbackTo};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Window},
@@ -52,15 +52,6 @@ pub(crate) struct Against {
     /// Another revision: the answer says what differs from it.
     #[serde(default)]
     against: Option<u64>,
-}
-
-/// Where to go back to.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackTo {
-    /// A kept revision. Default: the last healthy one before the current.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<u64>,
 }
 
 pub(crate) async fn list(

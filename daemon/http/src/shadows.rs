@@ -10,15 +10,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use tradewind_api::{ShadowPolicy, ShadowStart, ShadowView};
 use tradewind_core::{
     event::{Event, Severity},
     identity::Role,
     list::{Cursor, Page, Window},
     names::{InstanceName, Namespace},
-    shadow::Report,
 };
-use tradewind_wasm::{ShadowError, ShadowView};
+use tradewind_wasm::ShadowError;
 
 use super::{
     App, Error,
@@ -27,29 +27,6 @@ use super::{
     extract::{Path, Query, Upload, component},
     paging::{Here, Paged},
 };
-
-/// A shadow policy and what has come of it.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ShadowPolicy {
-    #[serde(flatten)]
-    pub shadow: ShadowView,
-    pub report: Report,
-}
-
-/// A policy to be tried.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Start {
-    /// Its name: of the plugin instance that it becomes when it is promoted.
-    pub name: InstanceName,
-    /// The component's bytes in base64.
-    #[schemars(with = "super::openapi::Base64")]
-    pub component: String,
-    /// `[settings]` and `[limits]` in TOML, as in an instance file without its line `component`. Default: none.
-    #[serde(default)]
-    pub settings: String,
-}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -137,11 +114,11 @@ pub(crate) async fn start(
     State(app): State<App>,
     caller: Caller,
     Query(Of { namespace }): Query<Of>,
-    Upload(Start {
+    Upload(ShadowStart {
         name,
         component: text,
         settings,
-    }): Upload<Start>,
+    }): Upload<ShadowStart>,
 ) -> Result<Response, Error> {
     let component = component(&app, text).await?;
     let start = tradewind_wasm::ShadowStart {

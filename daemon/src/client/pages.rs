@@ -3,7 +3,7 @@
 
 use url::form_urlencoded;
 
-use tradewind_http::CURSOR;
+use tradewind_api::CURSOR;
 
 /// The cursor in the link with the relation `next`.
 pub fn next(header: &str) -> Option<String> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tradewind_api::PluginView;
 use tradewind_controller as controller;
 use tradewind_core::{
     event::{Event, Severity},
     names::{Actor, Digest, InstanceName},
     units::Instant,
 };
-use tradewind_wasm::PluginView;
 
 /// What has been told about an instance.
 #[derive(Clone, PartialEq)]

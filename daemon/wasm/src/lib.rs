@@ -33,19 +33,10 @@ pub use load::{
     standalone::{Loaded, PluginSource, StandaloneError, StandaloneHost, policy},
     toolchain::Error as EngineError,
 };
-pub use registry::{
-    Error, Handle, Host, Options, PluginView, Problem, ReconcileError, Refused, Rejection, Report,
-    RollbackError, Served, State,
-};
-pub use runtime::{
-    call::CallStatistics,
-    host_context::Capabilities,
-    limits::Limits,
-    plugin::Plugin,
-    plugin_info::{Kind, PluginInfo, Wanted},
-};
+pub use registry::{Error, Handle, Host, Options, ReconcileError, RollbackError};
+pub use runtime::{host_context::Capabilities, plugin::Plugin, plugin_info::PluginInfo};
 pub use trial::{
-    canary::{CanaryEnd, CanaryError, CanaryStart, CanaryState, CanaryView},
+    canary::{CanaryError, CanaryStart},
     recall::RecallError,
-    shadow::{ShadowError, ShadowRecord, ShadowStart, ShadowView},
+    shadow::{ShadowError, ShadowRecord, ShadowStart},
 };

@@ -13,10 +13,8 @@ mod service;
 mod switch;
 #[cfg(test)]
 mod tests;
-mod view;
 
 pub use handle::Handle;
 pub use host::{Error, Host, Options};
 pub use reconciler::ReconcileError;
 pub use switch::RollbackError;
-pub use view::{PluginView, Problem, Refused, Rejection, Report, Served, State};

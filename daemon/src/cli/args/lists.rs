@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
+use tradewind_api::PluginState;
 use tradewind_api::Status;
 use tradewind_core::{
     identity::TokenState,
@@ -11,7 +12,6 @@ use tradewind_core::{
     plan::stored::PlanStatus,
     rollout::Outcome,
 };
-use tradewind_wasm::State;
 
 /// How much of a list.
 #[derive(Debug, Clone, Default, Args)]
@@ -76,7 +76,7 @@ pub struct Tokens {
 pub struct Plugins {
     /// Only those with this status, or with one of several between commas: active, draining, rejected, removed
     #[arg(long)]
-    pub status: Option<OneOf<State>>,
+    pub status: Option<OneOf<PluginState>>,
     #[command(flatten)]
     pub paging: Paging,
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context, args: Canary) -> Result<(), Error> {
-    let canary: tradewind_http::Canary = match args {
+    let canary: tradewind_api::Canary = match args {
         Canary::Start(args) => {
             let name = args.name.clone();
             let body = serde_json::to_value(request(args)?).map_err(|e| Error::Encode {
@@ -67,7 +67,7 @@ pub async fn run(context: &Context, args: Canary) -> Result<(), Error> {
         .show(&canary, |out| render::canary::one(out, &canary))
 }
 
-fn request(args: CanaryStart) -> Result<tradewind_http::CanaryStart, Error> {
+fn request(args: CanaryStart) -> Result<tradewind_api::CanaryStart, Error> {
     let read = |path: &Path| {
         std::fs::read(path).map_err(|source| Error::Read {
             path: path.to_owned(),
@@ -88,7 +88,7 @@ fn request(args: CanaryStart) -> Result<tradewind_http::CanaryStart, Error> {
         .map(read)
         .transpose()?
         .map(|text| String::from_utf8_lossy(&text).into_owned());
-    Ok(tradewind_http::CanaryStart {
+    Ok(tradewind_api::CanaryStart {
         component: STANDARD.encode(read(&args.file)?),
         instance_file,
         terms,

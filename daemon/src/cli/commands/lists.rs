@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tradewind_api::{OffersView, RegionsView, ReplacementsView};
 
 use crate::cli::{Context, Error, args::Paging};
-use tradewind_http::{CURSOR, Plugins};
+use tradewind_api::{CURSOR, Plugins};
 
 /// What a list answers page by page.
 pub trait Pages: DeserializeOwned {

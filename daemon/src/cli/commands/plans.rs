@@ -16,7 +16,7 @@ use crate::{
     },
     client::Body,
 };
-use tradewind_http::Comment;
+use tradewind_api::Comment;
 
 pub async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
     match command {

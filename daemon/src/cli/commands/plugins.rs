@@ -1,15 +1,15 @@
 //! `plugin list|inspect|reload|rollback`: what the daemon has loaded.
 
 use reqwest::Method;
+use tradewind_api::{PluginView, ReloadReport};
 use tradewind_core::names::Digest;
-use tradewind_wasm::{PluginView, Report};
 
 use super::lists;
 use crate::{
     cli::{Context, Error, args::Plugin, render},
     client::Body,
 };
-use tradewind_http::{Plugins, Rollback};
+use tradewind_api::{Plugins, Rollback};
 
 pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
     match args {
@@ -23,14 +23,14 @@ pub async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
                 .show(&plugins, |out| render::plugin::list(out, &plugins))
         }
         Plugin::Inspect { what } => {
-            let view: tradewind_http::Plugin =
+            let view: tradewind_api::Plugin =
                 context.client.get(&["v1", "plugins", &what], &[]).await?;
             context
                 .output
                 .show(&view, |out| render::plugin::inspected(out, &view))
         }
         Plugin::Reload => {
-            let report: Report = context
+            let report: ReloadReport = context
                 .client
                 .send(Method::POST, &["v1", "plugins", "reload"], &[], Body::Empty)
                 .await?;

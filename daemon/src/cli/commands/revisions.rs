@@ -15,7 +15,7 @@ use crate::{
     },
     client::Body,
 };
-use tradewind_http::RollbackTo;
+use tradewind_api::RollbackTo;
 
 pub async fn list(context: &Context, name: &str, args: args::Revisions) -> Result<(), Error> {
     let mut query = context.namespace();

@@ -15,7 +15,7 @@ use crate::{
     },
     client::Body,
 };
-use tradewind_http::ShadowPolicy;
+use tradewind_api::ShadowPolicy;
 
 pub async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
     match args {
@@ -113,7 +113,7 @@ async fn start(context: &Context, args: ShadowStart) -> Result<(), Error> {
         .map(read)
         .transpose()?
         .unwrap_or_default();
-    let body = tradewind_http::ShadowStart {
+    let body = tradewind_api::ShadowStart {
         name,
         component,
         settings: String::from_utf8_lossy(&settings).into_owned(),

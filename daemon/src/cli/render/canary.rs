@@ -1,10 +1,10 @@
 //! The canary of a plugin instance.
 
+use tradewind_api::CanaryState;
 use tradewind_core::canary::Count;
-use tradewind_wasm::CanaryState;
 
 use crate::cli::output::{Mood::Plain, Output};
-use tradewind_http::Canary;
+use tradewind_api::Canary;
 
 pub fn one(out: &Output, c: &Canary) -> String {
     let mut parts = Vec::new();

@@ -1,17 +1,18 @@
 //! Plugin instances, what a reload did, and component files.
 
-use tradewind_wasm::{FileInspection, PluginView, Report, State};
+use tradewind_api::{PluginState, PluginView, ReloadReport};
+use tradewind_wasm::FileInspection;
 
 use super::stream;
 use crate::cli::output::{Mood, Mood::Plain, Output};
-use tradewind_http::{Plugin, Plugins};
+use tradewind_api::{Plugin, Plugins};
 
-fn state(state: State) -> (&'static str, Mood) {
+fn state(state: PluginState) -> (&'static str, Mood) {
     match state {
-        State::Active => ("active", Mood::Good),
-        State::Draining => ("draining", Mood::Busy),
-        State::Rejected => ("rejected", Mood::Bad),
-        State::Removed => ("removed", Mood::Plain),
+        PluginState::Active => ("active", Mood::Good),
+        PluginState::Draining => ("draining", Mood::Busy),
+        PluginState::Rejected => ("rejected", Mood::Bad),
+        PluginState::Removed => ("removed", Mood::Plain),
     }
 }
 
@@ -176,7 +177,7 @@ pub fn one(out: &Output, p: &PluginView) -> String {
     lines.join("\n")
 }
 
-pub fn report(report: &Report) -> String {
+pub fn report(report: &ReloadReport) -> String {
     let mut lines: Vec<String> = report
         .loaded
         .iter()

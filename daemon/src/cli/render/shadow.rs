@@ -6,7 +6,7 @@ use tradewind_core::{
 };
 
 use crate::cli::output::{Mood, Mood::Plain, Output};
-use tradewind_http::ShadowPolicy;
+use tradewind_api::ShadowPolicy;
 
 pub fn list(out: &Output, all: &[ShadowPolicy]) -> String {
     if all.is_empty() {

@@ -1,9 +1,10 @@
 //! The import audit: what a component exports tells its kind, what it imports must be granted. Nothing unknown is ever stubbed.
 
 use semver::Version;
+use tradewind_core::plugin::Kind;
 use tradewind_core::{grant::Grants, names::InstanceName};
 
-use crate::runtime::{clouds, plugin_info::Kind, v0_1};
+use crate::runtime::{clouds, v0_1};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -3,8 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use tradewind_core::grant::{Grants, Spaces};
-
-use crate::runtime::limits::Limits;
+use tradewind_core::plugin::Limits;
 
 /// The largest instance file, in bytes.
 pub(crate) const SIZE_CAP: u64 = 1 << 20;

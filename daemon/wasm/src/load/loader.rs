@@ -69,7 +69,7 @@ impl Loader {
             gate,
             census: _,
         } = candidate;
-        if let Some(fault) = file.limits.fault(self.engine.ceilings()) {
+        if let Some(fault) = crate::runtime::limits::fault(&file.limits, self.engine.ceilings()) {
             return Err(Error::Limits(fault));
         }
         let code = self

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tradewind_core::plugin::Limits;
 use tradewind_core::{
     grant::Grants,
     names::{Digest, InstanceName},
@@ -19,9 +20,7 @@ use super::{
     loader::Loader,
     toolchain::{self, Toolchain},
 };
-use crate::runtime::{
-    host_context::Capabilities, limits::Limits, plugin::Plugin, plugin_info::PluginInfo,
-};
+use crate::runtime::{host_context::Capabilities, plugin::Plugin, plugin_info::PluginInfo};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StandaloneError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tradewind_core::plugin::Limits;
 use tradewind_core::{
     grant::{Grants, Spaces},
     plugin::Identity,
@@ -10,7 +11,7 @@ use tradewind_core::{
 
 use crate::{
     base::pair::Pair,
-    runtime::{limits::Limits, plugin::Plugin, plugin_info::PluginInfo},
+    runtime::{plugin::Plugin, plugin_info::PluginInfo},
 };
 
 /// What the registry holds of an active instance.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tradewind_api::{FolderProblem, PluginView, Refused, Rejection, ReloadReport, ShadowView};
 use tradewind_core::{
     capability::Clock,
     names::{Actor, Digest, InstanceName},
@@ -12,7 +13,6 @@ use super::{
     instances::{Instances, Refusals, Step},
     jobs::Kept,
     published::{Change, Contents, Registry},
-    view::{PluginView, Problem, Refused, Rejection, Report},
 };
 use crate::{
     base::pair::Pair,
@@ -21,7 +21,7 @@ use crate::{
     trial::{
         Deps,
         canary::{self, Canaries, CanaryError, Next},
-        shadow::{self, ShadowError, ShadowView, Shadows},
+        shadow::{self, ShadowError, Shadows},
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Committer {
     instances: Instances,
     canaries: Canaries,
     shadows: Shadows,
-    problems: Vec<Problem>,
+    problems: Vec<FolderProblem>,
 }
 
 impl Committer {
@@ -79,7 +79,7 @@ impl Committer {
     // === the folder ===
 
     /// Files that can't belong to any instance.
-    pub(super) fn set_problems(&mut self, problems: Vec<Problem>) {
+    pub(super) fn set_problems(&mut self, problems: Vec<FolderProblem>) {
         self.problems = problems;
     }
 
@@ -104,7 +104,7 @@ impl Committer {
         instance: &InstanceName,
         (component, settings): (Option<Digest>, Digest),
         reason: String,
-        report: &mut Report,
+        report: &mut ReloadReport,
     ) {
         let rejection = Rejection {
             component,
@@ -128,7 +128,7 @@ impl Committer {
     pub(super) async fn drain_missing<T>(
         &mut self,
         found: &BTreeMap<InstanceName, T>,
-        report: &mut Report,
+        report: &mut ReloadReport,
     ) {
         let gone: Vec<InstanceName> = self
             .instances
@@ -143,7 +143,7 @@ impl Committer {
     }
 
     /// Takes an instance out of the registry. Calls that hold its version go on.
-    pub(super) async fn drain(&mut self, instance: &InstanceName, report: &mut Report) {
+    pub(super) async fn drain(&mut self, instance: &InstanceName, report: &mut ReloadReport) {
         if let Some(history) = self.instances.end(instance, self.clock.now()) {
             let name = instance.clone();
             let written = self
@@ -180,7 +180,7 @@ impl Committer {
     }
 
     /// The look at the folder is over. Answers with the snapshot's version and the problems.
-    pub(super) fn looked(&self) -> (u64, Vec<Problem>) {
+    pub(super) fn looked(&self) -> (u64, Vec<FolderProblem>) {
         self.publish(Change::Views);
         (self.registry.load().snapshot.version, self.problems.clone())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{FolderProblem, PluginView, ReloadReport, ShadowView};
 use tradewind_core::{
     grant::{Entry, Spaces},
     identity::Scope,
@@ -12,11 +13,7 @@ use tradewind_core::{
 };
 
 use super::{
-    published::Registry,
-    reconciler::ReconcileError,
-    service::Command,
-    switch::RollbackError,
-    view::{PluginView, Problem, Report},
+    published::Registry, reconciler::ReconcileError, service::Command, switch::RollbackError,
 };
 use crate::{
     load::loader::Loader,
@@ -24,7 +21,7 @@ use crate::{
         Deps,
         canary::{self, CanaryError, CanaryStart},
         recall::{Recall, RecallError},
-        shadow::{self, ShadowError, ShadowStart, ShadowView},
+        shadow::{self, ShadowError, ShadowStart},
     },
 };
 
@@ -86,7 +83,7 @@ impl Handle {
     ///
     /// # Errors
     /// When the folder can't be listed; nothing changes then.
-    pub async fn reconcile(&self) -> Result<Report, ReconcileError> {
+    pub async fn reconcile(&self) -> Result<ReloadReport, ReconcileError> {
         let (answer, answered) = oneshot::channel();
         self.commands
             .send(Command::Reconcile(answer))
@@ -141,7 +138,7 @@ impl Handle {
     }
 
     /// Files that can't belong to any instance.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<FolderProblem> {
         self.registry.load().contents.problems.clone()
     }
 

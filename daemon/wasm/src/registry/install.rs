@@ -6,12 +6,12 @@ use std::{
 };
 
 use tokio::task::spawn_blocking;
+use tradewind_api::PluginView;
 use tradewind_core::names::InstanceName;
 
 use super::{
     commit::Committer,
     reconciler::{Cause, Reconciler},
-    view::PluginView,
 };
 use crate::{base::files, trial::shadow::ShadowError};
 

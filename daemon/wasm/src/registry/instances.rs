@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::sync::Semaphore;
+use tradewind_api::{PluginState, PluginView, Rejection, Served};
 use tradewind_core::{
     identity::Scope,
     names::{Digest, InstanceName},
     units::Instant,
 };
 
-use super::view::{PluginView, Rejection, Served, State};
 use crate::{
     base::pair::Pair,
     history::versions::{Entry, History, Pin},
@@ -323,10 +323,10 @@ impl Slot {
         let active = self.active.as_deref();
         let refused_now = self.rejection.as_ref().is_some_and(|r| r.current);
         let state = match active {
-            Some(_) => State::Active,
-            None if self.census.alive() > 0 => State::Draining,
-            None if refused_now => State::Rejected,
-            None => State::Removed,
+            Some(_) => PluginState::Active,
+            None if self.census.alive() > 0 => PluginState::Draining,
+            None if refused_now => PluginState::Rejected,
+            None => PluginState::Removed,
         };
         let about = active.map(|v| &v.about);
         PluginView {

@@ -4,16 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
+use tradewind_api::{FolderProblem, PluginView};
 use tradewind_core::{
     identity::Scope,
     names::InstanceName,
     plugin::{Plugins, Snapshot},
 };
 
-use super::{
-    instances::Instances,
-    view::{PluginView, Problem},
-};
+use super::instances::Instances;
 use crate::{
     runtime::plugin::Plugin,
     trial::{
@@ -35,7 +33,7 @@ pub(super) struct Contents {
     pub(super) instances: Instances,
     pub(super) shadows: BTreeMap<InstanceName, Trial>,
     pub(super) canaries: canary::Published,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<FolderProblem>,
 }
 
 /// The registry as everyone sees it.

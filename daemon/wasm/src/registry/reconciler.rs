@@ -9,13 +9,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{FolderProblem, ReloadReport};
 use tradewind_core::names::InstanceName;
 
 use super::{
     commit::Committer,
     instances::{Origin, Refusals, Step},
     jobs::{Job, Jobs, Loaded},
-    view::{Problem, Report},
 };
 use crate::{
     base::pair::Pair,
@@ -62,7 +62,7 @@ pub(super) struct Reconciler {
 /// The outcome of one look.
 #[derive(Debug)]
 pub(super) struct Looked {
-    pub(super) report: Report,
+    pub(super) report: ReloadReport,
     /// A file was being written: look again soon.
     pub(super) unsettled: bool,
 }
@@ -109,9 +109,9 @@ impl Reconciler {
         } = spawn_blocking(move || folder::scan(&folder, size_cap, believes))
             .await
             .map_err(io::Error::other)??;
-        let mut report = Report::default();
+        let mut report = ReloadReport::default();
         let mut unsettled = false;
-        let problem = |(file, reason)| Problem { file, reason };
+        let problem = |(file, reason)| FolderProblem { file, reason };
         committer.set_problems(problems.into_iter().map(problem).collect());
 
         committer.drain_missing(&instances, &mut report).await;
@@ -137,7 +137,7 @@ impl Reconciler {
         committer: &mut Committer,
         mut jobs: Vec<Job>,
         patience: Option<Instant>,
-        report: &mut Report,
+        report: &mut ReloadReport,
     ) -> bool {
         while !jobs.is_empty() {
             let mut again = Vec::new();
@@ -194,7 +194,7 @@ impl Reconciler {
 async fn commit(
     committer: &mut Committer,
     loaded: Loaded,
-    report: &mut Report,
+    report: &mut ReloadReport,
 ) -> Option<InstanceName> {
     let Loaded {
         instance,
@@ -220,7 +220,7 @@ async fn examine(
     instance: &InstanceName,
     found: Found,
     cause: Cause,
-    report: &mut Report,
+    report: &mut ReloadReport,
 ) -> Examined {
     committer.mention(instance);
     let (bytes, digest) = match found.component {

@@ -7,6 +7,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
+use tradewind_api::{PluginView, ReloadReport, ShadowView};
 use tradewind_core::names::{Actor, Digest, InstanceName};
 
 use super::{
@@ -14,13 +15,12 @@ use super::{
     install,
     reconciler::{Cause, ReconcileError, Reconciler},
     switch::{RollbackError, Switch},
-    view::{PluginView, Report},
 };
 use crate::{
     load::watch::Watch,
     trial::{
         canary::{self, CanaryError},
-        shadow::{self, ShadowError, ShadowView},
+        shadow::{self, ShadowError},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
 const PULSE: Duration = Duration::from_millis(250);
 
 pub(super) enum Command {
-    Reconcile(oneshot::Sender<Result<Report, ReconcileError>>),
+    Reconcile(oneshot::Sender<Result<ReloadReport, ReconcileError>>),
     RollBack(
         InstanceName,
         Option<Digest>,
@@ -205,7 +205,10 @@ impl Service {
         }
     }
 
-    async fn demand(&mut self, answer: oneshot::Sender<Result<Report, ReconcileError>>) -> After {
+    async fn demand(
+        &mut self,
+        answer: oneshot::Sender<Result<ReloadReport, ReconcileError>>,
+    ) -> After {
         let outcome = self
             .reconciler
             .reconcile(&mut self.committer, Cause::Demand)

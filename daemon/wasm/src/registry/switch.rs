@@ -3,9 +3,10 @@
 
 use std::io;
 
+use tradewind_api::PluginView;
 use tradewind_core::names::{Actor, Digest, InstanceName};
 
-use super::{commit::Committer, jobs::Jobs, view::PluginView};
+use super::{commit::Committer, jobs::Jobs};
 use crate::{load::error, trial::canary::CanaryError};
 
 #[derive(Debug, thiserror::Error)]

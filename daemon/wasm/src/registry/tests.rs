@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tradewind_api::{PluginView, ReloadReport};
+use tradewind_core::plugin::Kind;
 use tradewind_core::{
     canary::Terms,
     capability::Clock,
@@ -23,15 +25,11 @@ use super::{
     published::Registry,
     reconciler::{self, Cause, Reconciler},
     switch::Switch,
-    view::{PluginView, Report},
 };
 use crate::{
     history::store::HistoryStore,
     load::{Load, candidate::Candidate, error::Error, version::Version},
-    runtime::{
-        plugin::Plugin,
-        plugin_info::{Kind, PluginInfo},
-    },
+    runtime::{plugin::Plugin, plugin_info::PluginInfo},
     trial::{
         self, Deps,
         canary::{Canaries, CanaryStart, Gate},
@@ -175,7 +173,7 @@ impl Bench {
         }
     }
 
-    async fn look(&mut self, cause: Cause) -> Report {
+    async fn look(&mut self, cause: Cause) -> ReloadReport {
         let looked = self.reconciler.reconcile(&mut self.committer, cause).await;
         looked.unwrap().report
     }

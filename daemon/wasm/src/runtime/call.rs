@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{error::Elapsed, timeout, timeout_at},
 };
+use tradewind_api::CallStatistics;
+use tradewind_core::plugin::Limits;
 use tradewind_core::{
     failure::Failure,
     plugin::Identity,
@@ -25,7 +25,6 @@ use super::{
     compiled::Compiled,
     engine::Engine,
     host_context::HostContext,
-    limits::Limits,
     state::{Call, HostBytesExceeded, LogPace, RequestsExceeded},
 };
 
@@ -66,24 +65,6 @@ pub(crate) struct Stats {
     peak_memory: AtomicU64,
     dropped_log_lines: AtomicU64,
     pace: Arc<LogPace>,
-}
-
-/// What calls of an instance came to since the daemon started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct CallStatistics {
-    pub calls: u64,
-    /// All that did not answer well, the plugin's own errors included.
-    pub failures: u64,
-    pub traps: u64,
-    pub timeouts: u64,
-    /// Calls that got no turn in time.
-    pub busy: u64,
-    pub total_micros: u64,
-    pub average_micros: u64,
-    /// Bytes of linear memory.
-    pub peak_memory: Bytes,
-    pub dropped_log_lines: u64,
 }
 
 // === impl Runner ===

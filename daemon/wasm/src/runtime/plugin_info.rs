@@ -4,32 +4,9 @@ use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tradewind_core::plugin::Features;
+use tradewind_core::plugin::{Features, Kind, Wanted};
 
 use crate::base::text::tame;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    Provider,
-    Policy,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Provider => "provider",
-            Self::Policy => "policy",
-        })
-    }
-}
-
-/// A capability the plugin wants, and what for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Wanted {
-    pub name: String,
-    pub why: String,
-}
 
 /// The answer to `describe`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
+use tradewind_core::plugin::Limits;
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
@@ -16,7 +17,7 @@ use wasmtime_wasi::{
 
 use super::{
     host_context::HostContext,
-    limits::{Ceilings, Limiter, Limits},
+    limits::{Ceilings, Limiter},
 };
 use crate::base::text::tame;
 

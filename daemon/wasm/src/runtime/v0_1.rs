@@ -10,16 +10,12 @@ mod provider;
 
 use std::sync::Arc;
 
+use tradewind_core::plugin::Kind;
 use tradewind_core::{failure::Failure, grant::Grants};
 use wasmtime::component::{Component, Linker};
 
 use super::{
-    call::Runner,
-    census::Counted,
-    clouds,
-    plugin::Plugin,
-    plugin_info::{Kind, PluginInfo},
-    state::Call,
+    call::Runner, census::Counted, clouds, plugin::Plugin, plugin_info::PluginInfo, state::Call,
 };
 
 use policy::PolicyVersion;

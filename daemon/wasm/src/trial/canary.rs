@@ -11,10 +11,9 @@ mod split;
 
 use std::io;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    canary::{Counts, Terms},
+    canary::Terms,
     document::Document,
     names::{Actor, Digest, InstanceName},
     units::Instant,
@@ -40,50 +39,6 @@ pub struct CanaryStart {
     pub text: Option<String>,
     pub terms: Terms,
     pub by: Actor,
-}
-
-/// Where a canary stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CanaryState {
-    /// It gets its share.
-    Running,
-    /// It gets nothing new. What it has made goes back to the old version as soon as that finds it at the cloud.
-    Returning,
-}
-
-/// A canary as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CanaryView {
-    pub state: CanaryState,
-    pub component: Digest,
-    pub settings: Digest,
-    pub version: String,
-    #[serde(flatten)]
-    pub terms: Terms,
-    #[schemars(with = "String")]
-    pub by: Actor,
-    pub since: Instant,
-    /// Calls of the old version since then, or since the daemon started, by operation.
-    pub old: Counts,
-    pub new: Counts,
-    /// Allocations whose state the new version has made.
-    pub holds: usize,
-}
-
-/// How the last canary ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CanaryEnd {
-    pub at: Instant,
-    pub component: Digest,
-    pub promoted: bool,
-    pub reason: String,
-    /// Absent: it ended by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub by: Option<Actor>,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -5,14 +5,14 @@ mod shadows;
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tradewind_api::{ShadowFacts, ShadowView};
+use tradewind_core::plugin::Kind;
 use tradewind_core::{
     document::Document,
     grant::Grants,
-    list::Listed,
     names::{Actor, Digest, InstanceName, Namespace},
-    plugin::{Identity, Shadow},
+    plugin::Shadow,
     units::Instant,
 };
 
@@ -24,11 +24,7 @@ use crate::{
         instance_file::{self, InstanceFile},
         version::Version,
     },
-    runtime::{
-        call::{CallStatistics, Stats},
-        plugin::Plugin,
-        plugin_info::Kind,
-    },
+    runtime::{call::Stats, plugin::Plugin},
 };
 
 pub(crate) use shadows::Shadows;
@@ -51,7 +47,7 @@ pub struct ShadowStart {
 }
 
 /// A shadow policy as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowRecord {
     pub name: InstanceName,
@@ -62,36 +58,30 @@ pub struct ShadowRecord {
     /// Of the instance file's content.
     pub settings: Digest,
     /// Who started it.
-    #[schemars(with = "String")]
     pub by: Actor,
     pub since: Instant,
 }
 
 impl Document for ShadowRecord {}
 
-/// A shadow policy, as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ShadowView {
-    #[serde(flatten)]
-    pub record: ShadowRecord,
-    /// Absent when it does not load any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-    /// Why it does not load any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-    #[serde(default)]
-    pub statistics: CallStatistics,
-}
-
-/// By name, which no other shadow has.
-impl Listed for ShadowView {
-    const LIST: &'static str = "shadows";
-    type Key = InstanceName;
-
-    fn key(&self) -> InstanceName {
-        self.record.name.clone()
+impl From<ShadowRecord> for ShadowFacts {
+    fn from(from: ShadowRecord) -> Self {
+        let ShadowRecord {
+            name,
+            namespace,
+            component,
+            settings,
+            by,
+            since,
+        } = from;
+        Self {
+            name,
+            namespace,
+            component,
+            settings,
+            by,
+            since,
+        }
     }
 }
 
@@ -152,7 +142,7 @@ impl Trial {
 
     pub(crate) fn view(&self) -> ShadowView {
         ShadowView {
-            record: self.record.clone(),
+            record: self.record.clone().into(),
             identity: self.loaded.as_ref().ok().map(|v| (*v.identity).clone()),
             failure: self.loaded.as_ref().err().cloned(),
             statistics: self.stats.read(),

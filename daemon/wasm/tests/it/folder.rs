@@ -1,7 +1,9 @@
 //! What may not serve, and what the operator is told.
 
+use tradewind_api::PluginState;
+use tradewind_core::plugin::Kind;
 use tradewind_core::{names::Digest, plugin::Plugins, units::Bytes};
-use tradewind_wasm::{Compiling, Error, Host, Kind, Options, State, inspect_file};
+use tradewind_wasm::{Compiling, Error, Host, Options, inspect_file};
 
 use crate::support::{Bench, Folders, guests, request};
 
@@ -134,7 +136,7 @@ async fn each_bad_instance_file_is_told_apart() {
             .refusal("p")
             .contains("\"gone.wasm\" is not in the plugin folder")
     );
-    assert_eq!(bench.view("p").state, State::Rejected);
+    assert_eq!(bench.view("p").state, PluginState::Rejected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,13 +151,13 @@ async fn a_component_alone_serves_if_it_needs_nothing() {
     let view = bench.view("fine");
     assert_eq!(
         (view.state, view.kind, view.capabilities.len()),
-        (State::Active, Some(Kind::Policy), 0)
+        (PluginState::Active, Some(Kind::Policy), 0)
     );
     assert_eq!(
         view.identity.map(|i| (i.plugin, i.version)),
         Some(("hostile-policy".to_owned(), "1.2.3".to_owned()))
     );
-    assert_eq!(bench.view("needy").state, State::Rejected);
+    assert_eq!(bench.view("needy").state, PluginState::Rejected);
     assert!(
         bench.refusal("needy").contains("needy.toml does not grant"),
         "{}",

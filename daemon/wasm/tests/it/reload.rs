@@ -8,8 +8,9 @@ use std::{
     },
 };
 
+use tradewind_api::PluginState;
 use tradewind_core::{names::Digest, plugin::Plugins};
-use tradewind_wasm::{RollbackError, State};
+use tradewind_wasm::RollbackError;
 
 use crate::support::{Bench, Folders, guests, request, variant};
 
@@ -93,7 +94,9 @@ async fn an_event_is_enough() {
         .await;
     std::fs::remove_file(bench.folders.plugins().join("hostile.wasm")).unwrap();
     bench
-        .until("removed", |b| b.view("hostile").state == State::Removed)
+        .until("removed", |b| {
+            b.view("hostile").state == PluginState::Removed
+        })
         .await;
     assert!(bench.host.snapshot().policies.is_empty());
 }
@@ -170,7 +173,7 @@ async fn a_deleted_plugin_drains() {
     let report = bench.handle.reconcile().await.unwrap();
     assert_eq!(report.removed.len(), 1);
     assert!(bench.host.snapshot().providers.is_empty());
-    assert_eq!(bench.view("cloud").state, State::Draining);
+    assert_eq!(bench.view("cloud").state, PluginState::Draining);
     bench.http.release.add_permits(1);
     assert_eq!(call.await.unwrap().unwrap().len(), 2);
     assert_eq!(
@@ -179,7 +182,7 @@ async fn a_deleted_plugin_drains() {
             bench.handle.live_versions(),
             bench.handle.live_components()
         ),
-        (State::Removed, 0, 0)
+        (PluginState::Removed, 0, 0)
     );
     assert!(bench.view("cloud").history[0].until.is_some());
 }

@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use tradewind_api::PluginView;
 use tradewind_author::{BuildOptions, build_all};
 use tradewind_core::{
     capability::{
@@ -26,7 +27,7 @@ use tradewind_core::{
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
     workload::{Labels, LogChunk, LogQuery, Resources},
 };
-use tradewind_wasm::{Capabilities, Handle, Host, Options, PluginView};
+use tradewind_wasm::{Capabilities, Handle, Host, Options};
 
 /// The guests of `tests/guests`, built once.
 pub(crate) struct Guests {

@@ -1,7 +1,7 @@
 //! Starting the plugin host: with nothing compiled yet, and with everything in the compile cache.
 
 use anyhow::{Result, ensure};
-use tradewind_wasm::State;
+use tradewind_api::PluginState;
 
 use crate::{
     host::Place,
@@ -33,7 +33,7 @@ async fn start(place: &Place, plugins: usize, samples: &mut Samples) -> Result<(
         .handle()
         .list()
         .iter()
-        .filter(|p| p.state == State::Active)
+        .filter(|p| p.state == PluginState::Active)
         .count();
     ensure!(
         active == plugins,

@@ -1,6 +1,7 @@
 //! A policy's calls.
 
 use async_trait::async_trait;
+use tradewind_core::plugin::Kind;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     grant::Spaces,
@@ -15,7 +16,7 @@ use super::{
 use crate::runtime::{
     call::{Runner, within},
     census::Counted,
-    plugin_info::{Kind, PluginInfo},
+    plugin_info::PluginInfo,
     state::Call,
 };
 

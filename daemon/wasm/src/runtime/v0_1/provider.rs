@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use tradewind_core::plugin::{Kind, Wanted};
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
@@ -22,7 +23,7 @@ use super::{
 use crate::runtime::{
     call::{Runner, within},
     census::Counted,
-    plugin_info::{Kind, PluginInfo, Wanted},
+    plugin_info::PluginInfo,
     state::Call,
 };
 

@@ -3,13 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tradewind_api::CanaryEnd;
 use tradewind_core::{
     canary::Verdict,
     names::{Actor, Digest, InstanceName},
 };
 
 use super::{
-    CanaryEnd, CanaryError, PREFIX, Record, file_name,
+    CanaryError, PREFIX, Record, file_name,
     gate::{Incumbent, Proven, compared_with, load},
     published::{Canary, Published},
     split::{Split, Verdicts},

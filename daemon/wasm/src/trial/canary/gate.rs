@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tradewind_core::plugin::Kind;
 use tradewind_core::{
     names::{Digest, InstanceName},
     plugin::Features,
@@ -11,7 +12,7 @@ use super::{CanaryError, CanaryStart, Record, published::Published, split::Made}
 use crate::{
     base::pair::Pair,
     load::{Load, candidate::Candidate, instance_file::InstanceFile, version::Version},
-    runtime::{census::Census, plugin_info::Kind},
+    runtime::census::Census,
     trial::Deps,
 };
 

@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tradewind_api::{CanaryEnd, CanaryState, CanaryView};
 use tradewind_core::{
     names::InstanceName,
     plugin::{Policy, Provider},
 };
 
-use super::{CanaryEnd, CanaryState, CanaryView, policy, provider, split::Split};
+use super::{policy, provider, split::Split};
 use crate::{base::pair::Pair, load::version::Version, runtime::plugin::Plugin};
 
 /// A version on trial and the version that serves.

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
+use tradewind_api::ShadowView;
 use tradewind_core::names::InstanceName;
 
-use super::{
-    MOST, PREFIX, Proven, ShadowError, ShadowRecord, ShadowStart, ShadowView, Trial, file_name,
-    load,
-};
+use super::{MOST, PREFIX, Proven, ShadowError, ShadowRecord, ShadowStart, Trial, file_name, load};
 use crate::{load::version::Version, runtime::call::Stats, trial::Deps};
 
 /// The shadow policies of a daemon.

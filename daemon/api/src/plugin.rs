@@ -1,4 +1,4 @@
-//! What an operator sees of a plugin instance.
+//! Plugins, as the API shows them.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,45 @@ use tradewind_core::{
     identity::Scope,
     list::{Choice, Listed},
     names::{Digest, InstanceName},
-    plugin::Identity,
-    units::Instant,
+    plugin::{Identity, Kind, Limits, Wanted},
+    units::{Bytes, Instant},
 };
 
-use crate::{
-    runtime::{
-        call::CallStatistics,
-        limits::Limits,
-        plugin_info::{Kind, Wanted},
-    },
-    trial::canary::{CanaryEnd, CanaryView},
-};
+use crate::{CanaryEnd, CanaryView, DegradedView};
+
+/// Every instance, and the files that belong to none.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plugins {
+    pub plugins: Vec<PluginView>,
+    /// Files in the plugin folder that can't belong to any instance, and why.
+    #[serde(default)]
+    pub problems: Vec<FolderProblem>,
+}
+
+/// An instance, and whether it may be used.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Plugin {
+    #[serde(flatten)]
+    pub plugin: PluginView,
+    /// A provider that has refused its credentials or permissions: nothing new is placed with it until its check passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<DegradedView>,
+}
+
+/// Which version to go back to.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollback {
+    /// The component's digest, out of the history. Default: the one before the active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PluginState {
     /// Serves.
     Active,
     /// Removed from the folder; calls that began before still run.
@@ -35,7 +58,7 @@ pub enum State {
     Removed,
 }
 
-impl Choice for State {
+impl Choice for PluginState {
     const WHAT: &'static str = "a plugin's status";
     const ALL: &'static [Self] = &[Self::Active, Self::Draining, Self::Rejected, Self::Removed];
 
@@ -85,7 +108,7 @@ pub struct Rejection {
 #[serde(rename_all = "camelCase")]
 pub struct PluginView {
     pub instance: InstanceName,
-    pub state: State,
+    pub state: PluginState,
     /// Whether an earlier version serves because an operator rolled back.
     pub pinned: bool,
     /// Of what serves, and so on; absent when nothing does.
@@ -137,7 +160,7 @@ impl Listed for PluginView {
 
 impl PluginView {
     /// Whether somebody who reaches these namespaces may know of it. Of what serves nothing it is not known whose it is.
-    pub(super) fn is_seen_by(&self, scope: &Scope) -> bool {
+    pub fn is_seen_by(&self, scope: &Scope) -> bool {
         scope.is_all() || (self.identity.is_some() && scope.sees(&self.namespaces))
     }
 
@@ -178,7 +201,7 @@ impl PluginView {
 
 /// A file in the plugin folder that can't belong to any instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Problem {
+pub struct FolderProblem {
     pub file: String,
     pub reason: String,
 }
@@ -186,7 +209,7 @@ pub struct Problem {
 /// What one look at the folder changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Report {
+pub struct ReloadReport {
     /// The registry's version afterwards.
     pub version: u64,
     pub loaded: Vec<InstanceName>,
@@ -194,11 +217,29 @@ pub struct Report {
     /// Refused now, with the reason; what serves goes on.
     pub rejected: Vec<Refused>,
     pub unchanged: Vec<InstanceName>,
-    pub problems: Vec<Problem>,
+    pub problems: Vec<FolderProblem>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
     pub instance: InstanceName,
     pub reason: String,
+}
+
+/// What calls of an instance came to since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CallStatistics {
+    pub calls: u64,
+    /// All that did not answer well, the plugin's own errors included.
+    pub failures: u64,
+    pub traps: u64,
+    pub timeouts: u64,
+    /// Calls that got no turn in time.
+    pub busy: u64,
+    pub total_micros: u64,
+    pub average_micros: u64,
+    /// Bytes of linear memory.
+    pub peak_memory: Bytes,
+    pub dropped_log_lines: u64,
 }
