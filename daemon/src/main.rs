@@ -4,9 +4,8 @@
     reason = "a binary has no outside: pub means that other modules of it may use it"
 )]
 
-mod cli;
-mod client;
 mod installation;
+mod local;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -16,5 +15,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Several crates speak TLS and would each choose their own cryptography. An error means that it is chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    cli::main()
+    tradewind_cli::main(local::run)
 }

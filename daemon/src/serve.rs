@@ -41,10 +41,8 @@ use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 use tradewind_wasm::{Bounds, Compiling, Program};
 
-use crate::{
-    cli::{COMPILE, environment},
-    installation,
-};
+use crate::{installation, local::COMPILE};
+use tradewind_config::environment;
 use tradewind_config::runtime_file::{Daemon, RuntimeFile};
 use tradewind_config::{Config, Effective, Overrides};
 use tradewind_http::readiness::Readiness;

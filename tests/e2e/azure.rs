@@ -296,14 +296,18 @@ async fn a_credential_of_the_daemons_settings_serves_and_its_value_shows_nowhere
         cause.contains("no credential \\\"azure-prod\\\"") && cause.contains("[credentials]"),
         "{cause}"
     );
-    let (described, inspected) = (
-        daemon.run(&["describe", "shop"])?,
-        daemon.run(&["plugin", "inspect", "cloud"])?,
-    );
+    // The provider's check may have told it before the deployment's own call did.
+    daemon
+        .until_at("/v1/deployments/shop", "told why it waits", |v| {
+            v.to_string().contains("no credential \\\"azure-prod\\\"")
+        })
+        .await?;
+    let described = daemon.run(&["describe", "shop"])?;
     assert!(
         described.contains("no credential \"azure-prod\""),
         "{described}"
     );
+    let inspected = daemon.run(&["plugin", "inspect", "cloud"])?;
     assert!(
         inspected.contains("azure-prod") && inspected.contains("[credentials]"),
         "{inspected}"

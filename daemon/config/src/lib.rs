@@ -2,6 +2,7 @@
 //! It knows TOML and the environment; it must not know what the settings are used for.
 
 mod admin_token;
+mod certificate;
 mod load;
 pub mod runtime_file;
 
@@ -26,6 +27,7 @@ use tradewind_wasm::Bounds;
 use url::{Host, Url};
 
 pub use admin_token::{ADMIN_FILE, TokenFileError, read_secret};
+pub use certificate::certificate_key;
 pub use load::{Effective, Error, Overrides, Source};
 
 /// Every setting, with its effective value. The keys are those of the configuration file.
@@ -603,4 +605,9 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A variable of the environment; an empty one counts as absent.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
 }

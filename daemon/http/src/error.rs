@@ -367,7 +367,7 @@ fn identity_shape(error: &identity::Error) -> Shape {
         I::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
         I::Escalation(_) => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
         I::Store(e) => store_shape(e),
-        I::Open(_) | I::Entropy | I::File { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        I::Entropy | I::File { .. } => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
     }
 }
 

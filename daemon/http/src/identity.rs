@@ -41,8 +41,6 @@ pub enum Error {
     Escalation(#[from] Escalation),
     #[error("the state could not be read or written")]
     Store(#[from] store::Error),
-    #[error("the state can't be opened")]
-    Open(#[from] tradewind_store::Error),
     #[error("the machine has no random numbers to give")]
     Entropy,
     #[error("\"{}\" can't be {action}", path.display())]

@@ -17,7 +17,7 @@ use tradewind_credentials::owners::{self, Kind};
 
 use tradewind_config::Config;
 
-pub use certificate::{Facts, key};
+pub use certificate::Facts;
 use own::Terms;
 
 #[derive(Debug, thiserror::Error)]

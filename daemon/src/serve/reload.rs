@@ -3,7 +3,7 @@
 use tradewind_wasm::Handle;
 
 use super::{logging, signals::Reloads};
-use crate::cli::environment;
+use tradewind_config::environment;
 use tradewind_config::{Config, Effective, Overrides};
 
 /// Runs as long as signals come.

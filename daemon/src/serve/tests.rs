@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::cli;
+use crate::local;
 
 /// Where the daemon of the other process keeps its data. Read by this test's own process alone.
 const DATA: &str = "TRADEWIND_TEST_OF_A_LOST_PART";
@@ -151,7 +151,7 @@ fn the_daemon_of_another_process() {
     );
     let ended = run_with(&overrides, config, vec![panics, holds]);
     let error = ended.expect_err("it has lost a part");
-    let error = cli::Error::Serve(Box::new(error));
+    let error = tradewind_cli::Error::from(local::Error::Serve(Box::new(error)));
     error.print();
     std::process::exit(error.exit_code().into());
 }

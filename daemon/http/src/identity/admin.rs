@@ -14,33 +14,23 @@ use tradewind_core::{
     store::{Revision, Store},
     units::Instant,
 };
-use tradewind_store::Database;
 
 use super::{Error, state};
 
 const NAME: &str = "admin";
 
-/// Makes the admin token anew, while no daemon runs: the old one of that name ends. The answer is where its text lies.
+/// Makes the admin token anew, in a state that no daemon holds: the old one of that name ends. The answer is where its text lies.
 ///
 /// # Errors
-/// A daemon runs on that state, or the state or the folder can't be written.
-pub async fn reset(data: PathBuf, database: PathBuf, now: Instant) -> Result<PathBuf, Error> {
-    let store = tokio::task::spawn_blocking(move || {
-        Database::open(tradewind_store::Options::new(database))
-    });
-    let store = store.await.map_err(|e| Error::File {
-        action: "read",
-        path: data.clone(),
-        source: io::Error::other(e),
-    })??;
-    let old = state::load(&store)
+/// The state or the folder can't be written.
+pub async fn reset(store: &dyn Store, data: &Path, now: Instant) -> Result<PathBuf, Error> {
+    let old = state::load(store)
         .await?
         .tokens
         .into_iter()
         .find(|(record, _)| record.name.as_str() == NAME);
-    let made = make(&store, now, &data, old).await;
-    store.close().await?;
-    made.map(|_| data.join(ADMIN_FILE))
+    make(store, now, data, old).await?;
+    Ok(data.join(ADMIN_FILE))
 }
 
 /// The file comes first: a token whose text nobody has would be there for ever, a file without its token is written again.

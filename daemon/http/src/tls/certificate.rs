@@ -1,6 +1,7 @@
 //! What a certificate says of itself: its key, when it begins and when it ends. Reads DER; checks no signature and trusts nothing.
 
-use rustls::{pki_types::CertificateDer, server::ParsedCertificate};
+use rustls::pki_types::CertificateDer;
+use tradewind_config::certificate_key;
 use tradewind_core::{
     names::Digest,
     units::{Instant, Millis},
@@ -21,16 +22,10 @@ pub struct Facts {
 pub(super) fn facts(certificate: &CertificateDer<'_>) -> Option<Facts> {
     let (begins, ends) = validity(certificate)?;
     Some(Facts {
-        key: key(certificate)?,
+        key: certificate_key(certificate)?,
         begins,
         ends,
     })
-}
-
-/// SHA-256 of a certificate's public key. None for what is no certificate.
-pub fn key(certificate: &CertificateDer<'_>) -> Option<Digest> {
-    let parsed = ParsedCertificate::try_from(certificate).ok()?;
-    Some(Digest::of(&parsed.subject_public_key_info()))
 }
 
 const INTEGER: u8 = 0x02;

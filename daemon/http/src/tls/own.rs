@@ -103,7 +103,9 @@ pub(super) fn ensure(files: &Files, terms: &Terms, now: Instant) -> Result<bool,
     let made = make(&key, terms, endless.is_some(), now)?;
     // It is carried along only as long as it is about the same key.
     let same = |old: &&CertificateDer<'_>| {
-        certificate::key(old).is_some() && certificate::key(old) == certificate::key(made.der())
+        tradewind_config::certificate_key(old).is_some()
+            && tradewind_config::certificate_key(old)
+                == tradewind_config::certificate_key(made.der())
     };
     let mut pem = made.pem();
     if let Some(old) = endless.filter(same) {

@@ -1,0 +1,115 @@
+//! `revisions`, `diff`, `rollback`, `promote`, `abort` and `rollout status`.
+
+use reqwest::Method;
+use tradewind_api::{Accepted, DeploymentView, RevisionMark, RevisionView};
+
+use super::{
+    lists,
+    wait::{self, Goal},
+};
+use crate::{
+    Context, Error,
+    args::{self, Rollback},
+    client::Body,
+    render,
+};
+use tradewind_api::RollbackTo;
+
+pub(super) async fn list(
+    context: &Context,
+    name: &str,
+    args: args::Revisions,
+) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    let marks: Vec<RevisionMark> = lists::read(
+        context,
+        &["v1", "deployments", name, "revisions"],
+        query,
+        args.paging,
+    )
+    .await?;
+    context
+        .output
+        .show(&marks, |out| render::revision::list(out, &marks))
+}
+
+pub(super) async fn diff(context: &Context, name: &str, from: u64, to: u64) -> Result<(), Error> {
+    let mut query = context.namespace();
+    query.push(("against", from.to_string()));
+    let view: RevisionView = context
+        .client
+        .get(
+            &["v1", "deployments", name, "revisions", &to.to_string()],
+            &query,
+        )
+        .await?;
+    context.output.show(&view, |_| {
+        view.diff
+            .as_ref()
+            .map(|d| d.text.trim_end().to_owned())
+            .unwrap_or_default()
+    })
+}
+
+pub(super) async fn rollback(context: &Context, args: Rollback) -> Result<(), Error> {
+    let body = serde_json::to_value(RollbackTo { to: args.to }).map_err(|e| Error::Encode {
+        form: "JSON",
+        source: e.into(),
+    })?;
+    let path = ["v1", "deployments", args.name.as_str(), "rollback"];
+    let accepted: Accepted = context
+        .client
+        .send(Method::POST, &path, &context.namespace(), Body::Json(body))
+        .await?;
+    if args.detach {
+        return context.output.show(&accepted, |_| {
+            format!(
+                "deployment \"{}\" returns (generation {})",
+                accepted.name, accepted.generation
+            )
+        });
+    }
+    let goal = Goal::Running {
+        generation: accepted.generation,
+    };
+    let view = wait::until(
+        context,
+        accepted.namespace.as_str(),
+        accepted.name.as_str(),
+        goal,
+        args.timeout,
+    )
+    .await?;
+    match view {
+        Some(view) => context
+            .output
+            .show(&view, |_| render::deployment::outcome(&view)),
+        None => Ok(()),
+    }
+}
+
+/// `promote` and `abort`.
+pub(super) async fn act(context: &Context, name: &str, action: &str) -> Result<(), Error> {
+    let path = ["v1", "deployments", name, action];
+    let accepted: Accepted = context
+        .client
+        .send(Method::POST, &path, &context.namespace(), Body::Empty)
+        .await?;
+    context.output.show(&accepted, |_| {
+        format!(
+            "deployment \"{}\": {action} accepted (generation {})",
+            accepted.name, accepted.generation
+        )
+    })
+}
+
+pub(super) async fn status(context: &Context, name: &str) -> Result<(), Error> {
+    let view: DeploymentView = context
+        .client
+        .get(&["v1", "deployments", name], &context.namespace())
+        .await?;
+    context
+        .output
+        .show(&view.rollout, |out| render::revision::status(out, &view))
+}

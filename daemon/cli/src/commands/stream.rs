@@ -1,0 +1,221 @@
+//! `logs` and `events`: once, or followed until the end or until the reader has enough.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt;
+use serde::{Serialize, de::DeserializeOwned};
+use tradewind_api::{EventView, LogsView, TaskLogLine};
+
+use super::lists;
+use crate::{
+    Context, Error,
+    args::{self, Paging},
+    client::{self, Client},
+    render,
+};
+use tradewind_api::problem::{Kind, Problem};
+
+/// Events that are printed where no number is asked for.
+const USUAL: usize = 50;
+const RETRY: Duration = Duration::from_millis(500);
+/// How long the logs of a daemon that has gone are waited for: whoever pipes them wants an end some time.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The most bytes that are read of logs that are not followed.
+const MOST: usize = 64 << 20;
+
+pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Error> {
+    let path = ["v1", "deployments", args.name.as_str(), "logs"];
+    let mut query = context.namespace();
+    query.push(("tail", args.tail.to_string()));
+    query.extend(args.task.map(|t| ("task", t)));
+    query.extend(args.replica.map(|r| ("replica", r.to_string())));
+    if args.follow {
+        let line = |line: &TaskLogLine| render::stream::log_line(line);
+        return follow(context, &path, query, Following::Logs, line).await;
+    }
+    let view = whole(context, &path, query, args.tail as usize).await?;
+    context
+        .output
+        .show(&view, |_| render::stream::log_lines(&view.lines))
+}
+
+/// The last lines, however many answers they take. Lines that are written meanwhile end it as soon as there are as many as were asked for.
+async fn whole(
+    context: &Context,
+    path: &[&str],
+    mut query: Vec<(&'static str, String)>,
+    tail: usize,
+) -> Result<LogsView, Error> {
+    let mut view: LogsView = context.client.get(path, &query).await?;
+    let bytes = |lines: &[TaskLogLine]| lines.iter().map(|l| l.line.text.len()).sum::<usize>();
+    let mut size = bytes(&view.lines);
+    while let Some(next) = view.next.clone().filter(|_| view.more && size < MOST) {
+        let of: BTreeSet<_> = view.lines.iter().map(|l| &l.allocation).collect();
+        if view.lines.iter().filter(|l| !l.line.partial).count() >= tail.saturating_mul(of.len()) {
+            break;
+        }
+        query.retain(|(name, _)| *name != "after");
+        query.push(("after", next));
+        let page: LogsView = context.client.get(path, &query).await?;
+        size += bytes(&page.lines);
+        view.lines.extend(page.lines);
+        (view.next, view.more) = (page.next, page.more);
+    }
+    view.lines.sort_by_key(|l| l.line.time);
+    Ok(view)
+}
+
+pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), Error> {
+    let mut query = context.namespace();
+    let path = match &args.deployment {
+        Some(name) => vec!["v1", "deployments", name.as_str(), "events"],
+        None => vec!["v1", "events"],
+    };
+    if args.follow {
+        let limit = args
+            .limit
+            .map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
+        query.push(("limit", limit));
+        return follow(context, &path, query, Following::Events, |e: &EventView| {
+            render::stream::event(e)
+        })
+        .await;
+    }
+    let paging = Paging {
+        limit: args.limit,
+        cursor: args.cursor,
+    };
+    let list: Vec<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
+    context.output.show(&list, |_| {
+        list.iter()
+            .map(render::stream::event)
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
+}
+
+/// What is followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Following {
+    /// Ends with its deployment, and when the daemon stays away.
+    Logs,
+    /// Never ends by itself.
+    Events,
+}
+
+impl Following {
+    /// Whether a failure to open the stream again is worth another attempt.
+    fn waits(self, error: &client::Error, lost: Instant) -> bool {
+        let passes = match error {
+            client::Error::Unreachable { .. } => true,
+            client::Error::Refused(problem) => {
+                matches!(problem.kind, Kind::Unavailable | Kind::TooManyRequests)
+            }
+            _ => false,
+        };
+        passes && (self == Self::Events || lost.elapsed() < PATIENCE)
+    }
+}
+
+/// A stream that breaks is opened again behind the last place that the daemon named.
+async fn follow<T: Serialize + DeserializeOwned>(
+    context: &Context,
+    path: &[&str],
+    mut query: Vec<(&'static str, String)>,
+    following: Following,
+    line: impl Fn(&T) -> String,
+) -> Result<(), Error> {
+    let mut opened = false;
+    // Items behind that place, which come once more.
+    let mut unplaced: Vec<String> = Vec::new();
+    loop {
+        let Some(mut stream) = open(context, path, &query, following, opened).await? else {
+            return Ok(());
+        };
+        opened = true;
+        let mut known = std::mem::take(&mut unplaced);
+        while let Some(Ok(event)) = stream.next().await {
+            if event.name == "error" {
+                match serde_json::from_str::<Problem>(&event.data) {
+                    // The daemon is going: another will answer.
+                    Ok(problem) if problem.kind == Kind::Unavailable => break,
+                    Ok(problem) => return Err(client::Error::Refused(Box::new(problem)).into()),
+                    Err(_) => {
+                        return Err(Error::Stream {
+                            message: event.data,
+                        });
+                    }
+                }
+            }
+            if let Some(at) = known.iter().position(|data| *data == event.data) {
+                known.remove(at);
+            } else {
+                match serde_json::from_str::<T>(&event.data) {
+                    Ok(item) => context.output.item(&item, |_| line(&item))?,
+                    Err(e) => {
+                        return Err(Error::Stream {
+                            message: e.to_string(),
+                        });
+                    }
+                }
+            }
+            match event.id {
+                Some(id) => {
+                    query.retain(|(name, _)| *name != "after");
+                    query.push(("after", id));
+                    unplaced.clear();
+                    known.clear();
+                }
+                None => unplaced.push(event.data),
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// None when what was followed has come to its end meanwhile.
+async fn open(
+    context: &Context,
+    path: &[&str],
+    query: &[(&'static str, String)],
+    following: Following,
+    opened: bool,
+) -> Result<
+    Option<impl futures::Stream<Item = Result<client::Event, client::Error>> + Unpin + use<>>,
+    Error,
+> {
+    let lost = Instant::now();
+    let mut other: Option<Client> = None;
+    let mut told = false;
+    loop {
+        let error = match other
+            .as_ref()
+            .unwrap_or(&context.client)
+            .follow(path, query)
+            .await
+        {
+            Ok(stream) => return Ok(Some(stream)),
+            Err(error) => error,
+        };
+        if opened && following == Following::Logs && error.is_not_found() {
+            return Ok(None);
+        }
+        if !opened || !following.waits(&error, lost) {
+            return Err(error.into());
+        }
+        if !told {
+            told = true;
+            // Where it can't be told, nobody looks.
+            let _ = writeln!(
+                io::stderr(),
+                "{error}: what is followed goes on as soon as it can"
+            );
+        }
+        tokio::time::sleep(RETRY).await;
+        other = context.found_again().ok().or(other);
+    }
+}

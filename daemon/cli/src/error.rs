@@ -1,0 +1,277 @@
+//! Why a command failed, what it prints, and the exit code.
+
+use std::{
+    error::Error as _,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use tradewind_core::units::Millis;
+
+use super::tame::tame_lines;
+use crate::client;
+use tradewind_api::problem::{Kind, Problem};
+
+/// A command that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The daemon refused a file.
+    #[error("\"{}\" was refused: {}", file.display(), problem.detail)]
+    File {
+        file: PathBuf,
+        problem: Box<Problem>,
+    },
+    /// Several files at once, of which some failed.
+    #[error("{summary}")]
+    Several { summary: String, errors: Vec<Error> },
+    #[error("\"{}\" can't be read", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("deployment \"{name}\" failed: {message}")]
+    Failed { name: String, message: String },
+    #[error("deployment \"{name}\" was deleted meanwhile")]
+    Deleted { name: String },
+    #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
+    TimedOut {
+        name: String,
+        wanted: &'static str,
+        after: Millis,
+        message: String,
+    },
+    #[error(transparent)]
+    Config(#[from] tradewind_config::Error),
+    #[error(transparent)]
+    Backup(Box<tradewind_backup::Error>),
+    #[error("\"{}\" can't be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{what} \"{value}\" can't be used: {rule}")]
+    Argument {
+        what: &'static str,
+        value: String,
+        rule: String,
+    },
+    #[error(transparent)]
+    TokenFile(#[from] tradewind_config::TokenFileError),
+    #[error("the variable {variable} can't be used")]
+    Token {
+        variable: &'static str,
+        source: tradewind_core::identity::Malformed,
+    },
+    #[error("decision \"{id}\" does not replay: {difference}")]
+    Differs { id: String, difference: String },
+    #[error("the stream broke off: {message}")]
+    Stream { message: String },
+    #[error("the result can't be printed")]
+    Print(#[from] io::Error),
+    #[error("the result can't be written as {form}")]
+    Encode {
+        form: &'static str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
+    #[error(transparent)]
+    Local(Local),
+}
+
+/// A failure of a command that needs no daemon, as who ran it sees it.
+#[derive(Debug)]
+pub struct Local {
+    pub error: Box<dyn std::error::Error + Send + Sync>,
+    pub exit_code: u8,
+    /// What can be done about it.
+    pub remedy: Option<String>,
+    /// It is a daemon's: nobody may read it any more, so it is told for a moment only.
+    pub may_be_unheard: bool,
+}
+
+impl std::fmt::Display for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Local {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Error {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Several { errors, .. } => {
+                let codes: Vec<u8> = errors.iter().map(Self::exit_code).collect();
+                let first = codes.first().copied().unwrap_or(1);
+                if codes.contains(&4) { 4 } else { first }
+            }
+            Self::Argument { .. } | Self::Token { .. } => 2,
+            Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
+            Self::Client(client::Error::Unreachable { .. }) => 6,
+            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => {
+                problem_code(problem)
+            }
+            Self::TimedOut { .. } => 7,
+            Self::Deleted { .. } => 5,
+            Self::Local(local) => local.exit_code,
+            _ => 1,
+        }
+    }
+
+    /// Once, with every cause and what can be done. A reader that has gone is no error to tell anybody.
+    pub fn print(&self) {
+        if matches!(self, Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe) {
+            return;
+        }
+        if let Self::Several { errors, .. } = self {
+            errors.iter().for_each(Self::print);
+        }
+        let mut text = format!("error: {self}\n");
+        match self {
+            Self::File { file, problem } => {
+                push_problem(&mut text, problem, Some(&file.display().to_string()))
+            }
+            Self::Client(client::Error::Refused(problem)) => push_problem(&mut text, problem, None),
+            _ => {}
+        }
+        let mut cause = self.source();
+        while let Some(e) = cause {
+            push(&mut text, &format!("  because: {e}"));
+            cause = e.source();
+        }
+        if let Some(remedy) = self.remedy() {
+            push(&mut text, &format!("  help: {remedy}"));
+        }
+        // Nothing is left to tell it to when this fails too.
+        let _ = io::stderr().write_all(tame_lines(&text).as_bytes());
+    }
+
+    /// Whether whoever should read it may be gone.
+    pub(crate) fn may_be_unheard(&self) -> bool {
+        matches!(self, Self::Local(local) if local.may_be_unheard)
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Client(client::Error::Refused(problem)) if problem.kind == Kind::Unauthenticated => Some(
+                "name a token with --token-file or TRADEWIND_TOKEN, or the data folder of a daemon on this machine with --data".to_owned(),
+            ),
+            Self::Backup(e) => e.remedy().map(str::to_owned),
+            Self::Local(local) => local.remedy.clone(),
+            Self::Client(client::Error::Unreachable { .. }) => {
+                Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
+            }
+            Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem.remedy.clone(),
+            Self::TimedOut { name, .. } => Some(format!(
+                "the daemon goes on: see `tradewind describe {name}` and `tradewind events {name}`, or allow more with --timeout"
+            )),
+            Self::Failed { name, .. } => Some(format!("see `tradewind describe {name}` and `tradewind logs {name}`")),
+            _ => None,
+        }
+    }
+}
+
+fn push(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known.
+fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
+    for p in &problem.problems {
+        let mut place = file.unwrap_or_default().to_owned();
+        for number in [p.line, p.column].into_iter().flatten() {
+            place.push_str(&format!(":{number}"));
+        }
+        let parts = [place.trim_start_matches(':'), &p.path, &p.message];
+        let shown: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        push(text, &shown.join(": "));
+    }
+    for cause in &problem.causes {
+        push(text, &format!("  because: {cause}"));
+    }
+}
+
+fn problem_code(problem: &Problem) -> u8 {
+    match (problem.kind, problem.status) {
+        (Kind::NotFound, _) => 3,
+        (Kind::InvalidManifest, _) => 4,
+        (Kind::GenerationMismatch | Kind::Conflict, _) => 5,
+        (Kind::PluginFailed, 422) => 4,
+        (Kind::Unauthenticated | Kind::Forbidden, _) => 8,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(kind: Kind, status: u16) -> Error {
+        let title = kind.title().to_owned();
+        let problem = Problem {
+            kind,
+            title,
+            status,
+            detail: "d".into(),
+            instance: None,
+            request: None,
+            problems: vec![],
+            causes: vec![],
+            remedy: None,
+        };
+        Error::Client(client::Error::Refused(Box::new(problem)))
+    }
+
+    #[test]
+    fn exit_codes_mean_what_the_help_says() {
+        for (kind, status, code) in [
+            (Kind::NotFound, 404, 3),
+            (Kind::InvalidManifest, 400, 4),
+            (Kind::InvalidManifest, 422, 4),
+            (Kind::GenerationMismatch, 412, 5),
+            (Kind::Conflict, 409, 5),
+            (Kind::Internal, 500, 1),
+            (Kind::Unauthenticated, 401, 8),
+            (Kind::Forbidden, 403, 8),
+        ] {
+            assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
+        }
+        let late = Error::TimedOut {
+            name: "x".into(),
+            wanted: "running",
+            after: Millis(1),
+            message: String::new(),
+        };
+        assert_eq!(late.exit_code(), 7);
+    }
+
+    #[test]
+    fn problems_are_printed_where_an_editor_can_find_them() {
+        let at = |path: &str, line, column| tradewind_manifest::Problem {
+            path: path.into(),
+            message: "is wrong".into(),
+            line,
+            column,
+        };
+        let problem = Problem {
+            problems: vec![
+                at("spec.a", Some(3), Some(7)),
+                at("", Some(1), None),
+                at("spec.b", None, None),
+            ],
+            ..match refused(Kind::InvalidManifest, 422) {
+                Error::Client(client::Error::Refused(p)) => *p,
+                _ => unreachable!(),
+            }
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &problem, Some("m.yaml"));
+        assert_eq!(
+            text,
+            "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n"
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Plugin instances, what a reload did, and component files.
+
+use tradewind_api::{PluginState, PluginView, ReloadReport};
+
+use super::stream;
+use crate::output::{Mood, Mood::Plain, Output};
+use tradewind_api::{Plugin, Plugins};
+
+fn state(state: PluginState) -> (&'static str, Mood) {
+    match state {
+        PluginState::Active => ("active", Mood::Good),
+        PluginState::Draining => ("draining", Mood::Busy),
+        PluginState::Rejected => ("rejected", Mood::Bad),
+        PluginState::Removed => ("removed", Mood::Plain),
+    }
+}
+
+pub fn list(out: &Output, plugins: &Plugins) -> String {
+    let mut parts = Vec::new();
+    if plugins.plugins.is_empty() {
+        parts.push(
+            "no plugins: put components into the plugin folder (the setting \"plugins\")"
+                .to_owned(),
+        );
+    } else {
+        parts.push(out.table(
+            [
+                "NAME", "KIND", "STATE", "PLUGIN", "VERSION", "DIGEST", "GRANTS", "CALLS",
+                "FAILURES", "AVERAGE", "NOTE",
+            ],
+            plugins.plugins.iter().map(|p| row(out, p)),
+        ));
+    }
+    parts.extend(
+        plugins
+            .problems
+            .iter()
+            .map(|p| format!("{}: {}", p.file, p.reason)),
+    );
+    parts.join("\n")
+}
+
+fn row(out: &Output, p: &PluginView) -> [comfy_table::Cell; 11] {
+    let dash = || "-".to_owned();
+    let (text, mood) = state(p.state);
+    let current = p.last_rejection.as_ref().filter(|r| r.current);
+    let note = match (current, p.pinned) {
+        (Some(rejection), _) => format!("refused: {}", rejection.reason),
+        (None, true) => "rolled back".to_owned(),
+        (None, false) => String::new(),
+    };
+    let identity = p.identity.as_ref();
+    [
+        out.cell(&p.instance, Plain),
+        out.cell(p.kind.map_or_else(dash, |k| k.to_string()), Plain),
+        out.cell(text, mood),
+        out.cell(identity.map_or_else(dash, |i| i.plugin.clone()), Plain),
+        out.cell(identity.map_or_else(dash, |i| i.version.clone()), Plain),
+        out.cell(identity.map_or_else(dash, |i| i.component.short()), Plain),
+        out.cell(
+            if p.grants.is_empty() {
+                dash()
+            } else {
+                p.grants.join(",")
+            },
+            Plain,
+        ),
+        out.cell(p.statistics.calls, Plain),
+        out.cell(
+            p.statistics.failures,
+            if p.statistics.failures > 0 {
+                Mood::Bad
+            } else {
+                Plain
+            },
+        ),
+        out.cell(format!("{} µs", p.statistics.average_micros), Plain),
+        out.cell(note, if current.is_some() { Mood::Bad } else { Plain }),
+    ]
+}
+
+pub fn inspected(out: &Output, p: &Plugin) -> String {
+    let degraded = p
+        .degraded
+        .as_ref()
+        .map(|d| format!("degraded since {}: {}", d.since, stream::failure(&d.cause)));
+    [degraded, Some(one(out, &p.plugin))]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+pub fn one(out: &Output, p: &PluginView) -> String {
+    let mut lines = vec![format!(
+        "{} is {}{}",
+        p.instance,
+        state(p.state).0,
+        if p.pinned {
+            ", rolled back by an operator"
+        } else {
+            ""
+        }
+    )];
+    if let (Some(kind), Some(identity)) = (p.kind, &p.identity) {
+        lines.push(format!(
+            "{kind} {} {}: {}",
+            identity.plugin, identity.version, p.summary
+        ));
+        lines.push(format!("component {}", identity.component));
+        lines.push(format!("settings  {}", identity.settings));
+    }
+    if !p.namespaces.is_all() {
+        lines.push(format!("for namespaces {}", p.namespaces));
+    }
+    lines.extend(
+        p.usable
+            .iter()
+            .map(|(list, entries)| format!("{list}: {}", entries.join(", "))),
+    );
+    for wanted in &p.capabilities {
+        let granted = if p.grants.contains(&wanted.name) {
+            "granted"
+        } else {
+            "not granted"
+        };
+        lines.push(format!("wants {} ({granted}): {}", wanted.name, wanted.why));
+    }
+    if let Some(l) = &p.limits {
+        lines.push(format!(
+            "limits per call: {}, {} memory, {} at once",
+            l.deadline, l.memory, l.concurrency
+        ));
+    }
+    let s = &p.statistics;
+    // Nothing of it is told to who administers nothing.
+    let calls = format!(
+        "{} calls, {} failures ({} traps, {} timeouts, {} busy), {} µs on average, {} memory at most",
+        s.calls, s.failures, s.traps, s.timeouts, s.busy, s.average_micros, s.peak_memory
+    );
+    lines.extend((p.limits.is_some() || p.identity.is_none()).then_some(calls));
+    if let Some(r) = &p.last_rejection {
+        let still = if r.current {
+            "and still there"
+        } else {
+            "gone since"
+        };
+        let what = r
+            .component
+            .map_or_else(|| "a file".to_owned(), |c| c.short());
+        lines.push(format!(
+            "refused {what} at {} ({still}): {}",
+            r.at, r.reason
+        ));
+    }
+    if !p.history.is_empty() {
+        let rows = p.history.iter().map(|v| {
+            [
+                out.cell(if v.current { "*" } else { "" }, Mood::Good),
+                out.cell(&v.version, Plain),
+                out.cell(v.component, Plain),
+                out.cell(v.settings.short(), Plain),
+                out.cell(v.since, Plain),
+                out.cell(
+                    v.until.map_or_else(|| "-".to_owned(), |t| t.to_string()),
+                    Plain,
+                ),
+                out.cell(if v.rolled_back { "rolled back" } else { "" }, Plain),
+            ]
+        });
+        lines.push(out.table(
+            ["", "VERSION", "COMPONENT", "SETTINGS", "SINCE", "UNTIL", ""],
+            rows,
+        ));
+    }
+    lines.join("\n")
+}
+
+pub fn report(report: &ReloadReport) -> String {
+    let mut lines: Vec<String> = report
+        .loaded
+        .iter()
+        .map(|name| format!("loaded {name}"))
+        .collect();
+    lines.extend(report.removed.iter().map(|name| format!("removed {name}")));
+    lines.extend(
+        report
+            .rejected
+            .iter()
+            .map(|r| format!("refused {}: {}", r.instance, r.reason)),
+    );
+    lines.extend(
+        report
+            .problems
+            .iter()
+            .map(|p| format!("{}: {}", p.file, p.reason)),
+    );
+    lines.push(format!("{} unchanged", report.unchanged.len()));
+    lines.join("\n")
+}

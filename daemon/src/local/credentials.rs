@@ -1,0 +1,100 @@
+//! `credential`: what the daemon of this machine would use, looked at and stored without asking it. Values enter by standard input and
+//! leave nowhere.
+
+use std::io::{self, Read};
+
+use serde::Serialize;
+use tradewind_core::grant::CredentialSource;
+use tradewind_credentials::Secret;
+
+use super::Error;
+use crate::serve;
+use tradewind_cli::{
+    args::{Credential, Globals},
+    output::{Mood, Output},
+    overrides,
+};
+use tradewind_config::environment;
+use tradewind_config::{Config, Effective};
+
+/// One credential, without its value.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    source: String,
+    usable: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
+    let output = Output::new(globals.output);
+    let config = Effective::load(&overrides(globals, None), environment)?.config;
+    match args {
+        Credential::List => {
+            let rows = rows(&config)?;
+            Ok(output.show(&rows, |out| {
+                let cells = rows.iter().map(|r| {
+                    let mood = if r.usable { Mood::Good } else { Mood::Bad };
+                    let state = r.problem.as_deref().unwrap_or("usable");
+                    [
+                        out.cell(&r.name, Mood::Plain),
+                        out.cell(&r.source, Mood::Plain),
+                        out.cell(state, mood),
+                    ]
+                });
+                out.table(["NAME", "SOURCE", "STATE"], cells)
+            })?)
+        }
+        Credential::Seal { name } => {
+            let mut text = String::new();
+            io::stdin().lock().read_to_string(&mut text)?;
+            let value = Secret::from(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text));
+            serve::vault(&config).seal(&name, &value)?;
+            Ok(output.text(&format!(
+                "\"{name}\" is sealed: name it as {{ sealed = \"{name}\" }}"
+            ))?)
+        }
+        Credential::Remove { name } => match serve::vault(&config).remove(&name)? {
+            true => Ok(output.text(&format!("\"{name}\" is forgotten"))?),
+            false => Err(tradewind_credentials::VaultError::Missing { name }.into()),
+        },
+    }
+}
+
+/// Those of the settings, then what is stored and named by none of them.
+fn rows(config: &Config) -> Result<Vec<Row>, Error> {
+    let credentials = serve::credentials(config);
+    let stored = serve::vault(config).names()?;
+    let named_by_setting = |name: &String| {
+        config
+            .credentials
+            .values()
+            .any(|s| *s == CredentialSource::Sealed(name.clone()))
+    };
+    let mut all: Vec<(String, CredentialSource)> = config.credentials.clone().into_iter().collect();
+    all.extend(
+        stored
+            .into_iter()
+            .filter(|n| !named_by_setting(n))
+            .map(|n| (n.clone(), CredentialSource::Sealed(n))),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(tradewind_cli::Error::Runtime)?;
+    let row = |(name, source): (String, CredentialSource)| {
+        let problem = runtime
+            .block_on(credentials.text(&name, &source))
+            .err()
+            .map(|failure| failure.message);
+        Row {
+            source: source.to_string(),
+            usable: problem.is_none(),
+            problem,
+            name,
+        }
+    };
+    Ok(all.into_iter().map(row).collect())
+}

@@ -1,0 +1,121 @@
+//! What a simulation has found.
+
+use tradewind_cli::{
+    output::{Mood::Plain, Output},
+    render::{number, place},
+};
+use tradewind_simulate::{Utilization, alibaba::Converted};
+
+use crate::local::simulate::Printed;
+
+/// Places that are worth a line.
+const MOST_PLACES: usize = 20;
+
+pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
+    let (s, speed, t) = (printed.summary, printed.speed, printed.summary.tasks);
+    let mut lines = vec![format!(
+        "{} {} ({})",
+        s.policy.plugin,
+        s.policy.version,
+        s.policy.component.short()
+    )];
+    let q = &s.queue;
+    let rows = [
+        ("simulated", s.time.to_string()),
+        (
+            "tasks",
+            format!(
+                "{}: {} ended, {} running, {} waiting, {} impossible, {} after the end",
+                t.total, t.ended, t.running, t.waiting, t.impossible, t.not_arrived
+            ),
+        ),
+        ("cost", s.cost.to_string()),
+        ("cores", utilization(&s.cpu, "")),
+        ("memory", utilization(&s.memory, " GiB")),
+        ("accelerators", utilization(&s.accelerators, "")),
+        (
+            "queue",
+            format!("{} tasks on average, at most {}", number(q.average), q.most),
+        ),
+        (
+            "waited",
+            format!(
+                "half of the replicas at most {}, 90% {}, 99% {}, all {}",
+                q.waited_half, q.waited_90, q.waited_99, q.waited_longest
+            ),
+        ),
+        (
+            "lost places",
+            format!(
+                "{} replicas preempted, {} interrupted, {} moved",
+                s.preemptions, s.interruptions, s.moves
+            ),
+        ),
+        (
+            "run again",
+            format!("{} replica hours of jobs", number(s.lost_hours)),
+        ),
+        (
+            "policy",
+            format!(
+                "{} calls, half within {} µs, 99% within {} µs",
+                s.decisions, speed.policy_p50_micros, speed.policy_p99_micros
+            ),
+        ),
+        (
+            "speed",
+            format!(
+                "{} simulated hours per second ({:.3} s)",
+                number(speed.simulated_hours_per_second),
+                speed.seconds
+            ),
+        ),
+    ];
+    lines.extend(
+        rows.into_iter()
+            .map(|(name, value)| format!("{name:<14}{value}")),
+    );
+    if !s.places.is_empty() {
+        let rows = s.places.iter().take(MOST_PLACES).map(|p| {
+            [
+                out.cell(place(&p.place.provider, &p.place.region), Plain),
+                out.cell(&p.place.size, Plain),
+                out.cell(&p.place.offer, Plain),
+                out.cell(number(p.replica_hours), Plain),
+                out.cell(p.cost, Plain),
+            ]
+        });
+        lines.push(String::new());
+        lines.push(out.table(["PLACE", "SIZE", "OFFER", "REPLICA HOURS", "COST"], rows));
+        if let Some(more) = s.places.len().checked_sub(MOST_PLACES).filter(|n| *n > 0) {
+            lines.push(format!("and {more} more places"));
+        }
+    }
+    lines.extend(
+        s.impossible
+            .iter()
+            .map(|i| format!("impossible: {}/{}: {}", i.namespace, i.name, i.reason)),
+    );
+    lines.join("\n")
+}
+
+fn utilization(u: &Utilization, unit: &str) -> String {
+    let used = format!("{}{unit} used", number(u.used));
+    u.share.map_or_else(
+        || format!("{used}; no limit is known"),
+        |share| {
+            format!(
+                "{used}; {:.1}% of the {}{unit} whose limit is known",
+                share * 100.0,
+                number(u.capacity)
+            )
+        },
+    )
+}
+
+pub fn converted(done: &Converted) -> String {
+    format!(
+        "{} of {} rows; left out: {} without times, {} without a request; {} asked for part of a GPU and get a whole one",
+        done.written, done.rows, done.without_times, done.without_plan, done.rounded_up
+    )
+}
