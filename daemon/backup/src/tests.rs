@@ -146,7 +146,7 @@ async fn put_back(path: &Path, digest: Digest) {
 
 /// The backup that version 0.1 made of the same, in format 1.
 fn of_format_1(folder: &Path) -> PathBuf {
-    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/state/0.1/backup.gz");
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/state/0.1/backup.gz");
     let unpacked = Command::new("gzip")
         .arg("-dc")
         .arg(packed)

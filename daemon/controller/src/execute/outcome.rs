@@ -9,7 +9,8 @@ use tradewind_core::{
     capability::Clock,
     event::{Cause, Event, Severity},
     failure::{Failure, FailureKind},
-    ledger::{self, Meter},
+    ledger::Meter,
+    metering,
     names::AllocationId,
     place_health::Place,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -341,7 +342,7 @@ impl Outcomes {
             let mut change = Change::new();
             match revised {
                 Revised::Put(mut after) => {
-                    change.segment(id, ledger::turn(&mut after, self.clock.now()));
+                    change.segment(id, metering::turn(&mut after, self.clock.now()));
                     let seen = || {
                         Cause::Observation(format!(
                             "the provider's answer to attempt {}",
@@ -354,7 +355,7 @@ impl Outcomes {
                     change.put_allocation(*after, revision)?;
                 }
                 Revised::Deleted(told) => {
-                    change.segment(id, ledger::close(&current, self.clock.now()));
+                    change.segment(id, metering::close(&current, self.clock.now()));
                     change.event(*told);
                     change.delete_allocation(&current, revision);
                 }

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
     event::{Cause, Event, Severity},
-    image, job, ledger,
+    image, job, metering,
     names::{AllocationId, InstanceName},
     place_health::Place,
     plugin::{Plugins, Provider, Snapshot, Tracked},
@@ -326,7 +326,7 @@ impl Poller {
                 if moved
                     || concluded.more
                     || observation.state.is_some()
-                    || !ledger::is_settled(&live.record, observation.metered_cost)
+                    || !metering::is_settled(&live.record, observation.metered_cost)
                 {
                     let after = after.unwrap_or_else(|| live.record.clone());
                     match recorded(live, after, &observation, now) {
@@ -433,7 +433,7 @@ fn recorded(
     let mut change = Change::new();
     change.segment(
         &live.record.id,
-        ledger::observed(&mut after, observation.metered_cost, now),
+        metering::observed(&mut after, observation.metered_cost, now),
     );
     if let Some(state) = &observation.state {
         after.handle.state = Some(state.clone());

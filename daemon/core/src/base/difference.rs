@@ -1,0 +1,151 @@
+//! What differs between two documents, small enough and harmless enough for an event: fields by their paths, long texts cut,
+//! values of environment variables never shown.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::base::field::{Path, fields};
+
+/// The most fields of one side.
+const MOST_FIELDS: usize = 40;
+/// The longest text of one field.
+const LONGEST: usize = 200;
+/// In place of a value that may be a secret.
+const HIDDEN: &str = "(not shown)";
+/// Names below which every value is hidden.
+const SECRET: [&str; 2] = ["env", "state"];
+
+/// The fields of two documents that are not the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Difference {
+    pub before: Option<Value>,
+    pub after: Option<Value>,
+}
+
+impl Difference {
+    /// None: there is no such document. A document that has no JSON form counts as none.
+    pub fn of<T: Serialize>(before: Option<&T>, after: Option<&T>) -> Self {
+        let tree = |document: Option<&T>| {
+            document
+                .and_then(|d| serde_json::to_value(d).ok())
+                .unwrap_or_default()
+        };
+        let (old, new) = (tree(before), tree(after));
+        let (old, new) = (fields(&old), fields(&new));
+        let only = |these: &BTreeMap<Path, &Value>, others: &BTreeMap<Path, &Value>| {
+            shown(
+                these
+                    .iter()
+                    .filter(|(path, value)| others.get(*path) != Some(*value))
+                    .map(|(path, value)| (path, *value)),
+            )
+        };
+        Self {
+            before: before.map(|_| only(&old, &new)),
+            after: after.map(|_| only(&new, &old)),
+        }
+    }
+}
+
+fn shown<'a>(fields: impl Iterator<Item = (&'a Path, &'a Value)>) -> Value {
+    let mut shown = Map::new();
+    let mut more = 0u32;
+    for (path, value) in fields {
+        if shown.len() >= MOST_FIELDS {
+            more += 1;
+            continue;
+        }
+        shown.insert(
+            path.to_string(),
+            if path.passes(&SECRET) {
+                HIDDEN.into()
+            } else {
+                cut(value)
+            },
+        );
+    }
+    if more > 0 {
+        shown.insert("…".to_owned(), format!("{more} more").into());
+    }
+    Value::Object(shown)
+}
+
+fn cut(value: &Value) -> Value {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Object(_) => value.to_string(),
+        _ => return value.clone(),
+    };
+    if text.len() <= LONGEST {
+        value.clone()
+    } else {
+        text.chars()
+            .take(LONGEST)
+            .chain(['…'])
+            .collect::<String>()
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_differs_is_told_and_no_secret() {
+        let web = |replicas: u32, password: &str| json!({"spec": {"services": {"web": {"replicas": replicas, "image": "a", "env": {"PASSWORD": password}}}}});
+        let told = Difference::of(Some(&web(1, "one")), Some(&web(2, "two")));
+        let side = |replicas: u32| {
+            Some(
+                json!({"spec.services.web.replicas": replicas, "spec.services.web.env.PASSWORD": HIDDEN}),
+            )
+        };
+        assert_eq!(
+            told,
+            Difference {
+                before: side(1),
+                after: side(2)
+            }
+        );
+        let same = Difference::of(Some(&web(1, "one")), Some(&web(1, "one")));
+        assert_eq!(
+            same,
+            Difference {
+                before: Some(json!({})),
+                after: Some(json!({}))
+            }
+        );
+        let listed = Difference::of(
+            None,
+            Some(&json!({"containers": [{"env": [{"name": "A", "value": "secret"}]}]})),
+        )
+        .after;
+        assert_eq!(
+            listed,
+            Some(
+                json!({"containers[0].env[0].name": HIDDEN, "containers[0].env[0].value": HIDDEN})
+            )
+        );
+        assert_eq!(
+            Difference::of(None, Some(&json!({"a": null, "b": [1]}))),
+            Difference {
+                before: None,
+                after: Some(json!({"b": [1]}))
+            }
+        );
+    }
+
+    #[test]
+    fn an_event_stays_small() {
+        let large: Map<String, Value> = (0..1000)
+            .map(|i| (format!("f{i:04}"), "ä".repeat(1000).into()))
+            .collect();
+        let after = Difference::of(None, Some(&large)).after.unwrap();
+        assert_eq!(after.as_object().map(Map::len), Some(MOST_FIELDS + 1));
+        assert_eq!(after["…"], "960 more");
+        assert!(after.to_string().len() < MOST_FIELDS * (2 * LONGEST + 40));
+    }
+}

@@ -1,0 +1,12 @@
+//! What happens to what has been decided: steps, updates, hedges, ends of jobs, scaling, budgets, moves, trials.
+
+pub mod budget;
+pub mod canary;
+pub mod hedge;
+pub mod job;
+pub mod metering;
+pub mod plan;
+pub mod replacement;
+pub mod rollout;
+pub mod scaling;
+pub mod shadow;

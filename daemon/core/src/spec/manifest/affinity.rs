@@ -1,0 +1,47 @@
+//! What a manifest says about tasks that belong together, or apart. Wire types.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    base::names::AffinityWord,
+    spec::policy_call::{Group, Spread},
+};
+
+/// Tasks of one namespace that bear the same word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AffinitySpec {
+    /// The word that they have in common.
+    pub with: AffinityWord,
+    /// What they share, or must not share. Where they name different ones the strictest counts: the narrowest for affinity, the widest for
+    /// antiAffinity.
+    pub domain: AffinityDomain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AffinityDomain {
+    Zone,
+    Region,
+    Provider,
+}
+
+impl AffinitySpec {
+    pub(super) fn group(&self) -> Group {
+        Group {
+            word: self.with.to_string(),
+            over: self.domain.over(),
+        }
+    }
+}
+
+impl AffinityDomain {
+    pub fn over(self) -> Spread {
+        match self {
+            Self::Zone => Spread::Zone,
+            Self::Region => Spread::Region,
+            Self::Provider => Spread::Provider,
+        }
+    }
+}

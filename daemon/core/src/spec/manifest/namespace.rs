@@ -1,0 +1,213 @@
+//! The document of a namespace: how much it may spend and hold, and what happens when that is not enough. Types only: the crate
+//! `tradewind-manifest` reads their text, and `budget` decides by them.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, SeqAccess, Visitor, value::StrDeserializer},
+};
+
+use super::{ApiVersion, ReplacementSpec};
+use crate::base::{
+    names::{InstanceName, Labels, Namespace},
+    units::{Bytes, MicroUsd, MilliCpu},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NamespaceKind")]
+pub enum Kind {
+    Namespace,
+}
+
+/// What a namespace may spend and hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NamespaceManifest", example = example())]
+pub struct Document {
+    /// Always tradewind.dev/v1.
+    pub api_version: ApiVersion,
+    /// Always Namespace.
+    pub kind: Kind,
+    /// Its name and labels.
+    pub metadata: Metadata,
+    /// Its limits.
+    #[serde(default)]
+    pub spec: Spec,
+}
+
+/// A whole document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "tradewind.dev/v1", "kind": "Namespace", "metadata": { "name": "default" },
+        "spec": { "quota": { "replicas": 1000 } },
+    })
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NamespaceMetadata")]
+pub struct Metadata {
+    pub name: Namespace,
+    /// For selecting and for reports.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "NamespaceSpec")]
+pub struct Spec {
+    /// Money. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// What its deployments may hold in all. What is absent has no limit.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
+    /// The policy instance of deployments that name none. Default: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<InstanceName>,
+    /// Whether deployments change through approved plans only. Default: the daemon's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// How services of deployments that say nothing themselves move when prices do. Absent: they stay where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacement: Option<ReplacementSpec>,
+}
+
+/// Who has to agree before a deployment changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Approval {
+    /// Nobody: manifests are applied as they come.
+    #[default]
+    None,
+    /// Somebody other than the author of its stored plan.
+    Required,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Budget {
+    /// The most per hour, of everything that runs at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hourly: Option<MicroUsd>,
+    /// The most per calendar month (UTC), as forecast from what has been spent and what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly: Option<MicroUsd>,
+    /// What is done, in this order, until it fits. Default: queue.
+    #[serde(default, skip_serializing_if = "OnExceeded::is_default")]
+    pub on_exceeded: OnExceeded,
+}
+
+/// One way out when a budget or a quota is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// It waits. Always the last resort.
+    Queue,
+    /// Cheaper offers, and fewer replicas of services, down to the least that each may have.
+    StepDown,
+    /// Tasks of a lower priority make room; when the spending itself outgrows the budget, the lowest priority goes first.
+    Evict,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::StepDown => "step down",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+/// One action, or several in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct OnExceeded(pub Vec<Action>);
+
+/// Absent: no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Quota {
+    /// Processor cores of all replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<MilliCpu>,
+    /// Memory of all replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accelerators: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// Groups of replicas of one task at one place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocations: Option<u32>,
+    /// Deployments of which something runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployments: Option<u32>,
+    /// What its deployments, their revisions and its plans take in the daemon's state. What would take more is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Bytes>,
+}
+
+impl Quota {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// === OnExceeded ===
+
+impl Default for OnExceeded {
+    fn default() -> Self {
+        Self(vec![Action::Queue])
+    }
+}
+
+impl OnExceeded {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl<'de> Deserialize<'de> for OnExceeded {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(ActionsVisitor)
+    }
+}
+
+struct ActionsVisitor;
+
+impl<'de> Visitor<'de> for ActionsVisitor {
+    type Value = OnExceeded;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("queue, stepDown or evict, or a list of them")
+    }
+    fn visit_str<E: de::Error>(self, v: &str) -> Result<OnExceeded, E> {
+        Action::deserialize(StrDeserializer::new(v)).map(|one| OnExceeded(vec![one]))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OnExceeded, A::Error> {
+        let mut actions = Vec::new();
+        while let Some(action) = seq.next_element()? {
+            actions.push(action);
+        }
+        Ok(OnExceeded(actions))
+    }
+}
+
+impl JsonSchema for OnExceeded {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OnExceeded".into()
+    }
+    fn json_schema(g: &mut SchemaGenerator) -> Schema {
+        let one = g.subschema_for::<Action>();
+        json_schema!({
+            "description": "One action, or several in their order.",
+            "anyOf": [one, { "type": "array", "items": one, "minItems": 1, "uniqueItems": true }],
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! The rule of scaling by load.
+
+use crate::base::{names::MetricName, units::Millis};
+
+/// A task's rule with every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub min: u32,
+    pub max: u32,
+    /// Millicores of one copy.
+    pub cpu: Option<f64>,
+    /// Per second and copy.
+    pub requests: Option<f64>,
+    /// For one copy.
+    pub metric: Option<(MetricName, f64)>,
+    pub up: Millis,
+    pub down: Millis,
+    pub idle: Millis,
+    /// Shares.
+    pub tolerance: f64,
+    pub step: f64,
+    /// Its copies end by themselves: none that works is taken away.
+    pub job: bool,
+}
+
+/// The names of the measures that have a target of their own.
+pub const CPU: &str = "cpu";
+
+pub const REQUESTS: &str = "requests";
+
+impl Rule {
+    pub fn clamp(&self, replicas: u32) -> u32 {
+        // `clamp` would panic on bounds that contradict each other.
+        replicas.min(self.max).max(self.min.min(self.max))
+    }
+
+    /// Whether a measure of this name is followed.
+    pub fn follows(&self, name: &MetricName) -> bool {
+        self.metric.as_ref().is_some_and(|(n, _)| n == name)
+            || (self.requests.is_some() && name.as_str() == REQUESTS)
+    }
+}

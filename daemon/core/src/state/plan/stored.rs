@@ -1,0 +1,419 @@
+//! Stored plans: what one holds, what it was made from, and what of that has moved since. Pure: it is told what is so now.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Placement, preview::Preview};
+use crate::{
+    base::{
+        list::Choice,
+        names::{Actor, AllocationId, DecisionId, InstanceName, Namespace, PlanId, TaskName},
+        units::{Bytes, Instant, MicroUsd, MilliCpu},
+        version::Identity,
+    },
+    spec::{
+        manifest::{Manifest, Resolved, Target},
+        offer::PriceUnit,
+        policy_call::PlacedOffer,
+    },
+    state::decision::Decision,
+};
+
+/// Where plans are kept: by namespace and name.
+pub const PLANS: &str = "plans/";
+
+/// A stored plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanRecord {
+    pub id: PlanId,
+    pub author: Actor,
+    pub created_at: Instant,
+    pub expires_at: Instant,
+    /// It deletes the deployment; `manifest` is what it had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes: bool,
+    /// The last word on it; none: nobody has said anything yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+    pub manifest: Manifest,
+    pub basis: Basis,
+    pub adoption: Adoption,
+    /// As it was shown.
+    pub plan: Preview,
+}
+
+/// How far a stored plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanStatus {
+    /// Nobody has approved or rejected it.
+    Pending,
+    Approved,
+    Rejected,
+    Applied,
+    /// Its time has passed.
+    Expired,
+}
+
+impl PlanStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Applied => "applied",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Choice for PlanStatus {
+    const WHAT: &'static str = "a plan's status";
+    const ALL: &'static [Self] = &[
+        Self::Pending,
+        Self::Approved,
+        Self::Rejected,
+        Self::Applied,
+        Self::Expired,
+    ];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl std::fmt::Display for PlanStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What somebody else said about a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    pub by: Actor,
+    pub at: Instant,
+    pub approved: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+/// That a plan has been carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub by: Actor,
+    pub at: Instant,
+    /// Of the deployment, by the plan.
+    pub generation: u64,
+}
+
+/// What a plan was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Basis {
+    /// Of the deployment; 0: there was none.
+    pub generation: u64,
+    /// What ran of it.
+    pub running: Vec<Running>,
+    /// The policy and the providers, with their digests.
+    #[serde(default, with = "crate::state::forms::identity::optional")]
+    pub policy: Option<Identity>,
+    #[serde(with = "crate::state::forms::identity::list")]
+    pub providers: Vec<Identity>,
+    pub quotes: Vec<Quote>,
+}
+
+/// Replicas that ran when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Running {
+    pub allocation: AllocationId,
+    pub task: TaskName,
+    pub provider: InstanceName,
+    pub region: String,
+    pub replicas: u32,
+}
+
+/// An offer of the plan, as it was quoted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quote {
+    pub provider: InstanceName,
+    pub offer: String,
+    pub region: String,
+    pub size: String,
+    /// Per unit and hour.
+    pub price: MicroUsd,
+    pub price_unit: PriceUnit,
+    /// Per GiB of memory and hour, on top.
+    pub memory_price: MicroUsd,
+    /// Once per replica.
+    pub setup_price: MicroUsd,
+    /// What the plan adds there.
+    pub adds: Adds,
+    /// Replicas that could be added when it was quoted. Absent: no known limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<u32>,
+    pub source: String,
+    pub quoted_at: Instant,
+}
+
+/// What a plan adds at one offer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adds {
+    pub replicas: u32,
+    /// Of all of them.
+    pub cpu: MilliCpu,
+    pub memory: Bytes,
+}
+
+/// The places that the controller shall take over instead of having the policy choose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adoption {
+    /// The decision that chose them.
+    pub decision: Option<Decision>,
+    pub tasks: Vec<AdoptedTask>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptedTask {
+    pub task: TaskName,
+    pub target: Option<Target>,
+    pub replicas: u32,
+    pub placements: Vec<Placement>,
+    /// Whether the decision placed it; else it stays where it ran.
+    pub decided: bool,
+}
+
+/// What is so now, of what a plan was made from.
+pub struct Present<'a> {
+    pub generation: u64,
+    pub running: Vec<Running>,
+    /// By the plugin instance's name; absent: it is not loaded.
+    pub policies: BTreeMap<InstanceName, Identity>,
+    pub providers: BTreeMap<InstanceName, Identity>,
+    /// Offers of providers that have answered, and the others with what they said instead.
+    pub offers: &'a [PlacedOffer],
+    pub silent: BTreeMap<InstanceName, String>,
+}
+
+impl PlanRecord {
+    pub fn path(namespace: &Namespace, id: &PlanId) -> String {
+        format!("{PLANS}{namespace}/{id}")
+    }
+
+    pub fn status(&self, now: Instant) -> PlanStatus {
+        match (&self.applied, &self.review) {
+            (Some(_), _) => PlanStatus::Applied,
+            (None, Some(review)) if !review.approved => PlanStatus::Rejected,
+            _ if self.expires_at <= now => PlanStatus::Expired,
+            (None, Some(_)) => PlanStatus::Approved,
+            (None, None) => PlanStatus::Pending,
+        }
+    }
+}
+
+impl Adoption {
+    fn of_task(&self, task: &Resolved) -> Option<&AdoptedTask> {
+        self.tasks
+            .iter()
+            .find(|t| t.task == task.name && t.target == task.target)
+    }
+
+    /// Whether it says where every task goes, with as many replicas as are wanted.
+    pub fn covers(&self, tasks: &[Resolved]) -> bool {
+        tasks.len() == self.tasks.len()
+            && tasks
+                .iter()
+                .all(|t| self.of_task(t).is_some_and(|a| a.replicas == t.replicas))
+    }
+
+    /// A task's places, and the decision that chose them.
+    pub fn places(&self, task: &Resolved) -> Option<(Vec<Placement>, Option<DecisionId>)> {
+        let adopted = self.of_task(task)?;
+        let decision = self
+            .decision
+            .as_ref()
+            .filter(|_| adopted.decided)
+            .map(|d| d.id.clone());
+        Some((adopted.placements.clone(), decision))
+    }
+}
+
+impl std::fmt::Display for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} × {} on {}/{}",
+            self.replicas, self.task, self.provider, self.region
+        )
+    }
+}
+
+impl Quote {
+    pub fn new(placed: &PlacedOffer, adds: Adds) -> Self {
+        let PlacedOffer { provider, offer } = placed;
+        Self {
+            provider: provider.clone(),
+            offer: offer.id.to_string(),
+            region: offer.region.to_string(),
+            size: offer.size.to_string(),
+            price: offer.price,
+            price_unit: offer.price_unit,
+            memory_price: offer.memory_price,
+            setup_price: offer.setup_price,
+            adds,
+            capacity: (offer.capacity != u32::MAX).then_some(offer.capacity),
+            source: offer.source.to_string(),
+            quoted_at: offer.quoted_at,
+        }
+    }
+
+    /// `provider/region/size`.
+    pub fn place(&self) -> String {
+        let parts = [self.provider.as_str(), &self.region, &self.size];
+        parts
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+
+    fn moved(&self, now: &Present<'_>, out: &mut Vec<String>) {
+        let place = self.place();
+        if let Some(said) = now.silent.get(&self.provider) {
+            out.push(format!("{place} has no quote now: {said}"));
+            return;
+        }
+        let found = now
+            .offers
+            .iter()
+            .find(|p| p.provider == self.provider && *p.offer.id == *self.offer);
+        let Some(PlacedOffer { offer, .. }) = found else {
+            out.push(format!(
+                "{place} is not offered any more (offer \"{}\")",
+                self.offer
+            ));
+            return;
+        };
+        let prices = [
+            ("price", self.price, offer.price),
+            ("price of memory", self.memory_price, offer.memory_price),
+            ("set-up price", self.setup_price, offer.setup_price),
+        ];
+        out.extend(
+            prices
+                .iter()
+                .filter(|(_, was, is)| was != is)
+                .map(|(what, was, is)| format!("{what} of {place} moved from {was} to {is}")),
+        );
+        if self.price_unit != offer.price_unit {
+            out.push(
+                format!(
+                    "price of {place} is per {:?}, it was per {:?}",
+                    offer.price_unit, self.price_unit
+                )
+                .to_lowercase(),
+            );
+        }
+        let Adds {
+            replicas,
+            cpu,
+            memory,
+        } = self.adds;
+        if offer.capacity < replicas {
+            let was = self
+                .capacity
+                .map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+            out.push(format!(
+                "capacity of {place} moved from {was} to {}: the plan adds {replicas}",
+                offer.capacity
+            ));
+        }
+        if offer.shared && offer.free_cpu < u64::from(cpu.0) {
+            out.push(format!(
+                "{place} has {}m of processors left: the plan adds {}m",
+                offer.free_cpu, cpu.0
+            ));
+        }
+        if offer.shared && offer.free_memory < memory.0 {
+            out.push(format!(
+                "{place} has {} of memory left: the plan adds {memory}",
+                Bytes(offer.free_memory)
+            ));
+        }
+    }
+}
+
+impl Basis {
+    /// What has moved, one sentence each; empty: the plan holds.
+    pub fn moved(&self, now: &Present<'_>) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.generation != now.generation {
+            out.push(match (self.generation, now.generation) {
+                (was, 0) => format!("the deployment is gone, planned at generation {was}"),
+                (0, is) => format!("the deployment exists by now, at generation {is}"),
+                (was, is) => format!("the deployment is at generation {is}, planned at {was}"),
+            });
+        }
+        for was in &self.running {
+            match now.running.iter().find(|r| r.allocation == was.allocation) {
+                Some(is) if is.replicas == was.replicas => {}
+                Some(is) => out.push(format!("there are {is}, planned with {}", was.replicas)),
+                None => out.push(format!("{was} ({}) are not there any more", was.allocation)),
+            }
+        }
+        let new = now
+            .running
+            .iter()
+            .filter(|r| !self.running.iter().any(|w| w.allocation == r.allocation));
+        out.extend(new.map(|is| format!("{is} ({}) came after the plan", is.allocation)));
+        out.extend(
+            self.policy
+                .iter()
+                .flat_map(|p| plugin_moved("policy", p, now.policies.get(&p.instance))),
+        );
+        out.extend(
+            self.providers
+                .iter()
+                .flat_map(|p| plugin_moved("provider", p, now.providers.get(&p.instance))),
+        );
+        self.quotes
+            .iter()
+            .for_each(|quote| quote.moved(now, &mut out));
+        out
+    }
+}
+
+fn plugin_moved(what: &str, was: &Identity, is: Option<&Identity>) -> Vec<String> {
+    let name = &was.instance;
+    let Some(is) = is else {
+        return vec![format!("{what} \"{name}\" is not loaded any more")];
+    };
+    let mut out = Vec::new();
+    if was.component != is.component {
+        out.push(format!(
+            "{what} \"{name}\" moved from digest {} to {}",
+            was.component.short(),
+            is.component.short()
+        ));
+    }
+    if was.settings != is.settings {
+        out.push(format!(
+            "settings of {what} \"{name}\" moved from digest {} to {}",
+            was.settings.short(),
+            is.settings.short()
+        ));
+    }
+    out
+}

@@ -1,0 +1,292 @@
+//! What the state holds: versioned documents and the keys they live under.
+
+mod allocation;
+
+pub use allocation::{AllocationRecord, AllocationStatus, Handle, Intent, Stage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    base::{
+        names::{
+            AllocationId, DeploymentName, Digest, InstallationId, InstanceName, Namespace, TaskName,
+        },
+        revision::Revision,
+        units::Instant,
+    },
+    spec::manifest::{Manifest, namespace},
+    state::{
+        budget::HeldBack,
+        job::Begun,
+        ledger::Ledger,
+        plan::stored::Adoption,
+        replacement::Moved,
+        rollout::{Mark, Rollout},
+        scaling::TaskScale,
+        shadow::Tally,
+    },
+};
+
+pub const DEPLOYMENTS: &str = "deployments/";
+pub const ALLOCATIONS: &str = "allocations/";
+pub const DECISIONS: &str = "decisions/";
+/// The exact inputs and answers of policy calls, by the first of the decisions that came of each.
+pub const INPUTS: &str = "inputs/";
+/// How large each of those is: what is needed to let go of them without reading them.
+pub const INPUT_SIZES: &str = "input-sizes/";
+/// The manifests of revisions, by deployment and generation.
+pub const REVISIONS: &str = "revisions/";
+pub const EVENTS: &str = "events/";
+pub const NAMESPACES: &str = "namespaces/";
+/// Ended intervals of cost that are in no ledger yet.
+pub const SEGMENTS: &str = "segments/";
+pub const LEDGERS: &str = "ledgers/";
+/// What has come of shadow policies, by name.
+pub const SHADOWS: &str = "shadows/";
+/// What holds deployments back.
+pub const HELD: &str = "held/";
+/// What the images of deployments' workloads were when they first started.
+pub const IMAGES: &str = "images/";
+/// What was measured of what was bought, by provider.
+pub const MEASURES: &str = "measures/";
+/// Where a state that was put back from a backup says so.
+pub const RESTORED: &str = "meta/restored";
+
+/// When a state was put back, and what it was then. The clouds may be ahead of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    pub at: Instant,
+    /// When the backup was made.
+    pub created_at: Instant,
+    pub revision: Revision,
+    /// The daemon that made the backup, where this state may be a second one beside it. No daemon starts on it before somebody has
+    /// said that the other one has ended.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "origin::optional"
+    )]
+    pub beside: Option<Origin>,
+    /// Where the audit log of the state ended that it took the place of. Absent: there was none, or it could not be read.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::state::forms::head::optional"
+    )]
+    pub replaced: Option<crate::ports::audit::Head>,
+}
+
+/// Where a daemon keeps its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "BackupOrigin")]
+#[serde(rename_all = "camelCase")]
+pub struct Origin {
+    /// The machine's name, for people.
+    pub host: String,
+    /// The digest of the machine's own identifier. Absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Digest>,
+    /// The data folder's absolute path.
+    pub data: std::path::PathBuf,
+}
+pub const ORPHANS: &str = "orphans/";
+/// A key, not a prefix.
+pub const INSTALLATION: &str = "installation";
+
+/// A deployment's identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeploymentKey {
+    pub namespace: Namespace,
+    pub name: DeploymentName,
+}
+
+impl DeploymentKey {
+    pub fn path(&self) -> String {
+        format!("{DEPLOYMENTS}{}/{}", self.namespace, self.name)
+    }
+
+    pub fn held_path(&self) -> String {
+        format!("{HELD}{}/{}", self.namespace, self.name)
+    }
+
+    pub fn images_path(&self) -> String {
+        format!("{IMAGES}{}/{}", self.namespace, self.name)
+    }
+
+    pub fn revision_path(&self, generation: u64) -> String {
+        format!(
+            "{REVISIONS}{}/{}/{generation:020}",
+            self.namespace, self.name
+        )
+    }
+}
+
+impl std::fmt::Display for DeploymentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentRecord {
+    pub generation: u64,
+    pub manifest: Manifest,
+    /// Everything of it is to be removed, then the record itself.
+    pub deleting: bool,
+    /// The numbers of copies of the tasks that follow their load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scales: Vec<TaskScale>,
+    pub created_at: Instant,
+    pub updated_at: Instant,
+    /// How far the update to this generation is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The revisions whose manifests are kept, oldest first, this one included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Mark>,
+    /// Places that have been decided elsewhere, to be taken over by the next step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adoption>,
+    /// Replicas that moved to where they cost less, within the last hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Moved>,
+    /// Jobs that were asked to run again, each with the generation of its last run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reruns: Vec<Rerun>,
+    /// Jobs with a deadline whose replicas had begun in a place that they have lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub begun: Vec<Begun>,
+}
+
+/// A job's last run: allocations of earlier generations belong to earlier runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rerun {
+    pub task: TaskName,
+    pub generation: u64,
+}
+
+/// A revision's manifest. It never changes; what became of it is in its mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RevisionRecord {
+    pub generation: u64,
+    pub manifest: Manifest,
+}
+
+/// The limits of a namespace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceRecord {
+    pub generation: u64,
+    pub manifest: namespace::Document,
+    pub updated_at: Instant,
+}
+
+/// What a namespace has spent, but for what is running up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerRecord {
+    pub ledger: Ledger,
+}
+
+/// The tasks of a deployment that have fewer replicas than they want. Written with the intent that follows from it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldRecord {
+    pub tasks: Vec<HeldBack>,
+}
+
+/// What has come of a shadow policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowRecord {
+    /// When it was started: an earlier one of its name has left nothing to it.
+    pub since: Instant,
+    pub tally: Tally,
+}
+
+/// A kept policy call's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputSize {
+    pub at: Instant,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Whose state this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstallationRecord {
+    pub id: InstallationId,
+}
+
+/// Something at a cloud that no allocation's record tells of: to be removed there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanRecord {
+    pub provider: InstanceName,
+    pub allocation: AllocationId,
+    /// The provider's opaque bytes.
+    #[serde(with = "known_bytes")]
+    pub state: Vec<u8>,
+    /// What it is, for people.
+    pub description: String,
+    pub found_at: Instant,
+}
+
+impl OrphanRecord {
+    pub fn path(&self) -> String {
+        format!("{ORPHANS}{}/{}", self.provider, self.allocation)
+    }
+}
+
+/// Opaque bytes that are there, as base64 text.
+mod known_bytes {
+    use super::{Deserializer, Serializer, bytes};
+
+    pub(super) fn serialize<S: Serializer>(known: &[u8], s: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(&Some(known.to_vec()), s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
+        Ok(bytes::deserialize(d)?.unwrap_or_default())
+    }
+}
+
+/// Opaque bytes as base64 text.
+mod bytes {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(|b| STANDARD.encode(b)).serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}
+
+crate::state::forms::kept!(origin, Origin, "OriginForm", OriginForm);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Origin", rename_all = "camelCase")]
+struct OriginForm {
+    host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Digest>,
+    data: std::path::PathBuf,
+}

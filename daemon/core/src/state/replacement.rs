@@ -1,0 +1,14 @@
+//! Moves that were begun.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{names::TaskName, units::Instant};
+
+/// A move that was begun, as the deployment's record keeps it for an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    pub at: Instant,
+    pub task: TaskName,
+    pub replicas: u32,
+}
