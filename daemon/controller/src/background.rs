@@ -5,4 +5,3 @@ pub(crate) mod orphan_sweep;
 pub(crate) mod rebalancer;
 pub(crate) mod reconsider;
 pub(crate) mod retention;
-pub(crate) mod shadows;

@@ -142,7 +142,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     cache: Arc<Mutex<Cache>>,
     /// Taken after `cache` where both are.
-    namespaces: Arc<Mutex<service::namespaces::NamespaceBook>>,
+    namespaces: Arc<Mutex<state::book::NamespaceBook>>,
     ids: Arc<Ids>,
     quotes: Arc<schedule::offers::OfferCache>,
     offers: Arc<schedule::offers::Offers>,
@@ -154,7 +154,7 @@ struct Shared {
     scheduler: Arc<schedule::scheduler::Scheduler>,
     scaler: Arc<background::autoscaler::Scaler>,
     rebalancer: Arc<background::rebalancer::Rebalancer>,
-    shadows: Arc<background::shadows::Shadows>,
+    shadows: Arc<schedule::shadows::Shadows>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -191,7 +191,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         hints,
     } = surroundings;
     let mut cache = load(store.as_ref()).await?;
-    let namespaces = service::namespaces::NamespaceBook::load(store.as_ref(), &mut cache).await?;
+    let namespaces = state::book::NamespaceBook::load(store.as_ref(), &mut cache).await?;
     execute::images::load(store.as_ref(), &mut cache).await?;
     background::reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
     let ids = Arc::new(Ids::new(
@@ -288,7 +288,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         tasks: tasks.clone(),
         stop: stop.clone(),
     }));
-    let shadows = Arc::new(background::shadows::Shadows::new(
+    let shadows = Arc::new(schedule::shadows::Shadows::new(
         store.clone(),
         committer.clone(),
         clock.clone(),

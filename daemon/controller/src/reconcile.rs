@@ -4,4 +4,5 @@ pub(crate) mod deadline;
 pub(crate) mod hedge;
 pub(crate) mod reconciler;
 pub(crate) mod rollout;
+pub(crate) mod spaces;
 pub(crate) mod undecided;

@@ -2,7 +2,6 @@
 
 pub(crate) mod admission;
 pub(crate) mod affinity;
-pub(crate) mod decision_log;
 pub(crate) mod offers;
 pub(crate) mod policy_call;
 pub(crate) mod ports;
@@ -10,5 +9,6 @@ pub(crate) mod preemption;
 pub(crate) mod refusals;
 pub(crate) mod room;
 pub(crate) mod scheduler;
+pub(crate) mod shadows;
 pub(crate) mod spaces;
 pub(crate) mod turn;

@@ -2,6 +2,7 @@
 
 pub(crate) mod assess;
 pub(crate) mod audit;
+pub(crate) mod decisions;
 pub(crate) mod handle;
 pub(crate) mod listing;
 pub(crate) mod logs;
@@ -10,3 +11,4 @@ pub(crate) mod plans;
 pub(crate) mod render;
 pub(crate) mod rerun;
 pub(crate) mod revisions;
+pub(crate) mod shadows;

@@ -1,7 +1,7 @@
 //! Tradewind's core: domain types, ports and pure logic. It depends on no engine, no cloud and no database, does no I/O and has no clock.
 //!
-//! Groups, each of which uses only those before it: `base`, `spec`, `ports`, `state`, `schedule`, `lifecycle` (`tests/groups.rs` holds them to
-//! it). Users name modules without their group. An engine that has a rule in `spec` and stored data in `state` shows both in its own module.
+//! Groups, each of which uses only those before it: `base`, `spec`, `ports`, `state`, `schedule`, `lifecycle` (`tests/groups.rs` of
+//! the repository holds them to it). Users name modules without their group. An engine that has a rule in `spec` and stored data in `state` shows both in its own module.
 
 mod base;
 mod lifecycle;

@@ -22,6 +22,7 @@ use tradewind_core::{
     units::Millis,
 };
 
+use crate::execute::dispatcher::share;
 use crate::{
     execute::lanes::Lanes,
     lock,
@@ -297,10 +298,4 @@ impl OrphanSweep {
                 .because(Cause::Rule("controller.sweep-interval".to_owned()))
         }
     }
-}
-
-/// The part of a provider's calls that those which change something may take: the rest is for those that look.
-pub(crate) fn share(provider: &dyn Provider) -> usize {
-    let all = usize::try_from(provider.concurrency()).unwrap_or(usize::MAX);
-    (all - all / 4).max(1)
 }

@@ -30,7 +30,6 @@ use crate::{
     Handle, Options, lock,
     schedule::offers::{OfferCache, Offers},
     schedule::scheduler::{DeploymentWork, Outcome, Scheduler},
-    service::namespaces,
     state::cache::{Cache, DeploymentState},
     state::commit::{self, Committer},
     state::journal::{CONTROLLER, event},
@@ -67,7 +66,7 @@ impl Handle {
 pub(crate) struct Rebalancer {
     pub(crate) cache: Arc<Mutex<Cache>>,
     pub(crate) committer: Arc<Committer>,
-    pub(crate) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
+    pub(crate) namespaces: Arc<Mutex<crate::state::book::NamespaceBook>>,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Arc<Options>,

@@ -15,6 +15,7 @@ use tradewind_core::{
     workload::{VolumeSource, Workload},
 };
 
+use crate::state::notes::Hasty;
 use crate::{
     background::rebalancer::{Candidate, Rebalancer, Survey, is_settled},
     lock,
@@ -26,15 +27,6 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(200);
 /// What was placed longer ago has become expensive to move.
 const NEW_FOR: Millis = Millis(600_000);
-
-/// A decision that some providers were missing from.
-#[derive(Clone)]
-pub(crate) struct Hasty {
-    unanswered: BTreeSet<InstanceName>,
-    /// Of the deployment, when it was decided.
-    generation: u64,
-    since: Instant,
-}
 
 impl Hasty {
     /// None: every provider had answered.

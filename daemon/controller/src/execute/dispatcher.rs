@@ -18,7 +18,6 @@ use tradewind_core::{
 };
 
 use crate::{
-    background::orphan_sweep::share,
     execute::images::Images,
     execute::lanes::Lanes,
     execute::outcome::{CallOutcome, Outcomes},
@@ -329,4 +328,10 @@ fn within_deadline(record: &AllocationRecord) -> Workload {
         *deadline = left.min(*deadline);
     }
     workload
+}
+
+/// The part of a provider's calls that those which change something may take: the rest is for those that look.
+pub(crate) fn share(provider: &dyn Provider) -> usize {
+    let all = usize::try_from(provider.concurrency()).unwrap_or(usize::MAX);
+    (all - all / 4).max(1)
 }

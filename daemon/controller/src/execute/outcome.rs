@@ -9,6 +9,7 @@ use tradewind_core::{
     capability::Clock,
     event::{Cause, Event, Severity},
     failure::{Failure, FailureKind},
+    job::deadline,
     ledger::Meter,
     metering,
     names::AllocationId,
@@ -22,7 +23,6 @@ use tradewind_core::{
 use crate::{
     lock,
     observe::poller::PollSchedule,
-    reconcile::deadline,
     schedule::offers::OfferCache,
     schedule::preemption::Nominations,
     schedule::refusals::Refusals,

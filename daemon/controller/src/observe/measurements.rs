@@ -16,6 +16,7 @@ use tradewind_core::{
     workload::Run,
 };
 
+use crate::state::notes::Seen;
 use crate::{
     lock,
     state::cache::AllocationState,
@@ -41,17 +42,6 @@ struct State {
     /// Copied only while somebody reads it.
     measures: Arc<Measures>,
     unwritten: BTreeSet<InstanceName>,
-}
-
-/// An allocation as it was at the last look.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Seen {
-    at: Option<Instant>,
-    /// Replicas that had been ready once, and those that were.
-    known: u32,
-    ready: u32,
-    /// Replicas whose time to ready is known.
-    timed: u32,
 }
 
 impl Meters {

@@ -17,6 +17,7 @@ use tradewind_core::{
     workload::{Check, Endpoint, Health, Phase, Probe, Replica, Run},
 };
 
+use crate::state::notes::Incarnation;
 use crate::{
     lock,
     observe::poller::PollSchedule,
@@ -60,18 +61,6 @@ struct Watched {
     seen_good: bool,
     reason: String,
     _end: DropGuard,
-}
-
-/// One run of a replica that a command at the provider checks.
-#[derive(Clone)]
-pub(crate) struct Incarnation {
-    index: u32,
-    id: String,
-    restarts: u32,
-    /// Since when it has been seen to run.
-    since: tokio::time::Instant,
-    /// The provider has found it healthy.
-    well: bool,
 }
 
 /// What is checked: another incarnation or another place is another subject.

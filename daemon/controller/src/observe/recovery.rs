@@ -13,8 +13,8 @@ use tradewind_core::{
     event::{Event, Severity},
     health::{self, Action, Condition, Look, Pace, Recovery},
     job::deadline,
-    manifest::{Resolved, Target},
-    names::{AllocationId, InstanceName, TaskName},
+    manifest::Resolved,
+    names::{AllocationId, InstanceName},
     place_health::Place,
     placement::{RankBy, Want},
     plugin::Plugins,
@@ -24,6 +24,7 @@ use tradewind_core::{
     units::{Instant, Millis},
 };
 
+use crate::state::notes::Left;
 use crate::{
     lock,
     schedule::offers::Offers,
@@ -36,18 +37,6 @@ use crate::{
 /// How long a task is kept away from an offer where it has failed too often: the first time, and at the longest. It doubles while it goes on.
 const LEFT: Millis = Millis(30_000);
 const LEFT_LONGEST: Millis = Millis(1_800_000);
-
-/// An offer where a task has failed too often. That says nothing of the offer, so others' tasks go there as before. Kept in memory only.
-#[derive(Clone)]
-pub(crate) struct Left {
-    task: TaskName,
-    target: Option<Target>,
-    provider: InstanceName,
-    offer: String,
-    cause: String,
-    until: Tick,
-    times: u32,
-}
 
 /// What a look at an allocation means for it.
 struct Judged {

@@ -145,16 +145,3 @@ fn expired(record: &mut AllocationRecord, whole: Millis) -> Event {
         format!("{} × {}: {why}", record.intent.replicas, record.task),
     )
 }
-
-/// The record of what is made anew in the same place, with what is left of its deadline.
-pub(crate) fn anew(mut record: AllocationRecord, now: Instant) -> AllocationRecord {
-    if let (Some(whole), Some(began)) = (deadline::of(&record.intent.workload), record.status.began)
-    {
-        let left = deadline::left(whole, began, now);
-        record.intent.deadline = Some(left);
-        if left == Millis(0) {
-            deadline::expire(&mut record, whole);
-        }
-    }
-    record
-}

@@ -33,8 +33,6 @@ use tradewind_core::{
 
 use crate::{
     Options,
-    background::reconsider::Hasty,
-    background::shadows::{self as shadow, Shadows},
     execute::dispatcher::Dispatcher,
     execute::outcome::Outcomes,
     lock,
@@ -46,10 +44,12 @@ use crate::{
     schedule::offers::{OfferCache, Offers},
     schedule::preemption::Preemptor,
     schedule::scheduler::{DeploymentWork, Outcome, Scheduler, without_ended},
-    service::render::replicas_have,
+    schedule::shadows::{self as shadow, Shadows},
     state::cache::{Cache, DeploymentState, InFlight, Next, Reserved},
     state::commit::{Change, Committer, Ids},
+    state::journal::replicas_have,
     state::journal::{CONTROLLER, allocation_event, changing, event, revision_event},
+    state::notes::Hasty,
 };
 
 /// How often a place is looked for when there was none.

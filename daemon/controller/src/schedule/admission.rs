@@ -27,7 +27,7 @@ use tradewind_core::{
 use crate::{
     lock,
     schedule::scheduler::DeploymentWork,
-    service::namespaces::{self, job_lasts, usage},
+    state::book::{job_lasts, usage},
     state::cache::Cache,
     state::commit::Change,
     state::journal::{CONTROLLER, event},
@@ -53,7 +53,7 @@ struct Session {
 /// What namespaces may have, held against what there is.
 pub(crate) struct Budgets {
     pub(crate) cache: Arc<Mutex<Cache>>,
-    pub(crate) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
+    pub(crate) namespaces: Arc<Mutex<crate::state::book::NamespaceBook>>,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Reads,

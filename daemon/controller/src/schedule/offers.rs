@@ -18,7 +18,7 @@ use tradewind_core::{
     capability::Clock,
     failure::ProviderFailure,
     failure::{Failure, NO_ANSWER_YET},
-    names::{AllocationId, Digest, InstanceName},
+    names::{AllocationId, InstanceName},
     offer::{Offer, OffersQuery},
     place_health::{Place, Sheet},
     placement::{Exclusion, PlacedOffer, Table},
@@ -29,6 +29,7 @@ use tradewind_core::{
     workload::Resources,
 };
 
+use crate::state::notes::Version;
 use crate::{
     Options, StaleQuotes, lock,
     observe::measurements::Meters,
@@ -52,9 +53,6 @@ pub(crate) struct OfferCache {
     /// When an answer was last found to be outdated.
     forgotten: Mutex<HashMap<InstanceName, Tick>>,
 }
-
-/// Of the component and its settings: another version is asked anew.
-pub(crate) type Version = (Digest, Digest);
 
 /// What is known of the room at an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,33 +15,15 @@ use tradewind_core::{
     plugin::{Plugins, Snapshot},
     record::{AllocationRecord, DeploymentKey},
     units::Millis,
-    workload::Workload,
 };
 
-use crate::{
-    lock,
-    schedule::offers::{Version, version},
-    state::cache::Cache,
-};
+use crate::state::notes::Refusal;
+use crate::{lock, schedule::offers::version, state::cache::Cache};
 
 /// How long a provider's refusal holds: the first time, and at the longest. It doubles while it is repeated.
 const REFUSED: (Millis, Millis) = (Millis(30_000), Millis(1_800_000));
 /// The same where there was no room for the task.
 const NO_ROOM: (Millis, Millis) = (Millis(5_000), Millis(60_000));
-
-#[derive(Clone)]
-pub(crate) struct Refusal {
-    provider: InstanceName,
-    /// The one offer that has no room. None: the provider refuses the workload wherever it is.
-    offer: Option<String>,
-    version: Option<Version>,
-    workload: Workload,
-    cause: String,
-    /// The provider can never run it.
-    lasting: bool,
-    until: Tick,
-    times: u32,
-}
 
 impl Refusal {
     fn closes(&self) -> (Spot, Closed) {

@@ -29,7 +29,6 @@ use crate::{
     Options, lock,
     observe::recovery as health,
     schedule::admission::{Admission, Budgets, Chosen},
-    schedule::decision_log::Inputs,
     schedule::offers::Offers,
     schedule::policy_call::{Decided, PolicyAnswer},
     schedule::preemption::{Preemption, Preemptor},
@@ -37,9 +36,9 @@ use crate::{
     schedule::room::{self, Added},
     schedule::spaces::{leaves, shut_out, whose},
     schedule::turn::{Asked, Turn, in_turn},
-    service::namespaces,
     state::cache::Cache,
     state::commit::Ids,
+    state::inputs::Inputs,
 };
 
 /// How many reasons are told of a task that has no candidate.
@@ -118,7 +117,7 @@ struct Call<'a> {
 /// Decides where tasks go: budgets, offers, the policy, preemption.
 pub(crate) struct Scheduler {
     pub(crate) cache: Arc<Mutex<Cache>>,
-    pub(crate) namespaces: Arc<Mutex<namespaces::NamespaceBook>>,
+    pub(crate) namespaces: Arc<Mutex<crate::state::book::NamespaceBook>>,
     pub(crate) options: Arc<Options>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<Ids>,

@@ -1,27 +1,17 @@
 //! Plugin instances that are closed to a namespace. Nothing is placed there; what runs there stays, and who owns it is told.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::BTreeSet;
 
 use tradewind_core::{
-    event::{Event, Severity},
     manifest::Resolved,
-    names::{InstanceName, Namespace, TaskName},
+    names::{InstanceName, Namespace},
     placement::Want,
     plan,
     plugin::Snapshot,
-    record::{AllocationRecord, DeploymentKey},
+    record::AllocationRecord,
 };
 
-use crate::{
-    lock,
-    reconcile::reconciler::Reconciler,
-    schedule::scheduler::{DeploymentWork, PendingTask},
-    service::render::replicas_have,
-    state::journal::{CONTROLLER, event},
-};
+use crate::schedule::scheduler::{DeploymentWork, PendingTask};
 
 /// What is told of a place that its namespace has no access to any more.
 pub(crate) fn closed_place(record: &AllocationRecord, snapshot: &Snapshot) -> Option<String> {
@@ -75,56 +65,16 @@ pub(crate) fn whose(works: &[DeploymentWork], open: &[PendingTask]) -> String {
     format!("namespace {}", names.join(", "))
 }
 
-fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
+pub(crate) fn told(provider: &InstanceName, record: &AllocationRecord) -> String {
     format!(
         "\"{provider}\" is closed to namespace \"{}\" by now: what runs there stays, new replicas go elsewhere",
         record.namespace
     )
 }
 
-fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
+pub(crate) fn is_closed(record: &AllocationRecord, snapshot: &Snapshot) -> bool {
     snapshot
         .providers
         .get(&record.intent.provider)
         .is_some_and(|p| !p.namespaces().admits(&record.namespace))
-}
-
-impl Reconciler {
-    /// Tells the deployments whose places have been closed to them since an earlier look.
-    pub(crate) async fn tell_closed(self: &Arc<Self>, before: &Snapshot, now: &Snapshot) {
-        if now.is_open() {
-            return;
-        }
-        let mut closed: BTreeMap<(DeploymentKey, TaskName, InstanceName), (u32, String)> =
-            BTreeMap::new();
-        for (key, entry) in &lock(&self.cache).deployments {
-            for record in entry.allocations.values().map(|live| &live.record) {
-                if is_closed(record, now)
-                    && !is_closed(record, before)
-                    && record.intent.replicas > 0
-                {
-                    let place = (
-                        key.clone(),
-                        record.task.clone(),
-                        record.intent.provider.clone(),
-                    );
-                    closed
-                        .entry(place)
-                        .or_insert_with(|| (0, told(&record.intent.provider, record)))
-                        .0 += record.intent.replicas;
-                }
-            }
-        }
-        for ((key, task, provider), (replicas, why)) in closed {
-            let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
-            let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
-            self.committer
-                .emit_event(Event {
-                    task: Some(task),
-                    plugin: Some(provider),
-                    ..told
-                })
-                .await;
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Namespaces: their limits as stored, what they have spent, and how the API sees both. What follows from the limits is `admission`'s.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound::{Excluded, Unbounded},
     sync::Arc,
     time::Duration,
@@ -14,22 +14,18 @@ use tradewind_api::{
     UsageView,
 };
 use tradewind_core::{
-    budget::{Limits, Usage, forecast},
+    budget::Usage,
     event::{Event, Severity},
     identity::Scope,
-    ledger::{Amount, Ledger, Meter, Month, Segment},
+    ledger::{Meter, Month},
     list::{Page, Selector, Window},
-    manifest::{
-        ReplacementSpec,
-        namespace::{Approval, Document},
-    },
-    names::{Actor, InstanceName, Namespace},
+    manifest::namespace::Document,
+    names::{Actor, Namespace},
     plan::stored::PLANS,
     record::{
-        AllocationRecord, DEPLOYMENTS, DeploymentKey, HELD, HeldRecord, LEDGERS, LedgerRecord,
-        NAMESPACES, NamespaceRecord, REVISIONS, SEGMENTS,
+        DEPLOYMENTS, DeploymentKey, LEDGERS, LedgerRecord, NAMESPACES, NamespaceRecord, REVISIONS,
     },
-    store::{self, Expect, Revision, Store},
+    store::{self, Expect},
     units::{Bytes, Instant, MicroUsd, Millis},
     workload::Labels,
 };
@@ -38,9 +34,9 @@ use crate::{
     Error, Handle, Shared, lock,
     schedule::admission::Budgets,
     service::listing::{first_of, last_of},
+    state::book::{Account, NamespaceBook, lasts, usage},
     state::cache::{Cache, DeploymentState},
     state::commit::{Change, Committer},
-    state::journal::decode,
 };
 
 /// The most intervals that are taken into a ledger at once.
@@ -48,169 +44,11 @@ const FOLD: usize = 1_000;
 /// How often ledgers are brought up to date, and spending is compared with the budgets.
 const ACCOUNTING: Duration = Duration::from_secs(10);
 
-/// What is known of the namespaces.
-#[derive(Default)]
-pub(crate) struct NamespaceBook {
-    limits: BTreeMap<Namespace, (NamespaceRecord, Revision)>,
-    accounts: HashMap<Namespace, Account>,
-}
-
-/// What a namespace has spent, but for what is running up.
-#[derive(Clone, Default)]
-struct Account {
-    ledger: Ledger,
-    /// Stored beside the ledger, and to be taken into it: by key.
-    segments: BTreeMap<String, Segment>,
-}
-
 /// What is known of a namespace, taken at one moment and read when no lock is held any more.
 struct Holdings {
     record: Option<NamespaceRecord>,
     account: Account,
     entries: Vec<Arc<DeploymentState>>,
-}
-
-/// An interval of cost that ended with a transaction, and its key.
-pub(crate) struct Charge {
-    pub(crate) key: String,
-    pub(crate) segment: Segment,
-}
-
-impl NamespaceBook {
-    /// # Errors
-    /// The state can't be read, or has a document that this version does not understand.
-    pub(crate) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<Self, store::Error> {
-        let mut book = Self::default();
-        for stored in store.list(NAMESPACES).await?.records {
-            let record: NamespaceRecord = decode(&stored)?;
-            book.limits.insert(
-                record.manifest.metadata.name.clone(),
-                (record, stored.revision),
-            );
-        }
-        for stored in store.list(LEDGERS).await?.records {
-            let record: LedgerRecord = decode(&stored)?;
-            if let Ok(name) = stored.key.trim_start_matches(LEDGERS).parse::<Namespace>() {
-                book.accounts.entry(name).or_default().ledger = record.ledger;
-            }
-        }
-        for stored in store.list(SEGMENTS).await?.records {
-            let segment: Segment = decode(&stored)?;
-            book.charge(Charge {
-                key: stored.key,
-                segment,
-            });
-        }
-        for stored in store.list(HELD).await?.records {
-            let record: HeldRecord = decode(&stored)?;
-            let entry = cache
-                .deployments
-                .iter_mut()
-                .find(|(key, _)| key.held_path() == stored.key);
-            if let Some((_, entry)) = entry {
-                entry.held = record.tasks;
-            }
-        }
-        Ok(book)
-    }
-
-    /// Shows committed limits; none: they have been removed. A later write that was shown first stays.
-    pub(crate) fn set_limits(
-        &mut self,
-        namespace: &Namespace,
-        record: Option<NamespaceRecord>,
-        revision: Revision,
-    ) {
-        if self
-            .limits
-            .get(namespace)
-            .is_some_and(|(_, shown)| *shown >= revision)
-        {
-            return;
-        }
-        match record {
-            Some(record) => drop(self.limits.insert(namespace.clone(), (record, revision))),
-            None => drop(self.limits.remove(namespace)),
-        }
-    }
-
-    /// Shows the intervals of a committed transaction.
-    pub(crate) fn charge_all(&mut self, charges: impl IntoIterator<Item = Charge>) {
-        charges.into_iter().for_each(|charge| self.charge(charge));
-    }
-
-    fn charge(&mut self, charge: Charge) {
-        let account = self
-            .accounts
-            .entry(charge.segment.namespace.clone())
-            .or_default();
-        account.segments.insert(charge.key, charge.segment);
-    }
-
-    /// The limits of a namespace, and what has been spent of its month. None: it has none.
-    pub(crate) fn limits<'a>(
-        &self,
-        namespace: &Namespace,
-        now: Instant,
-        records: impl Iterator<Item = &'a AllocationRecord>,
-    ) -> Option<Limits> {
-        let (record, _) = self.limits.get(namespace)?;
-        let spent = if record.manifest.spec.budget.is_some() {
-            self.spent(namespace, now, records)
-        } else {
-            Amount::default()
-        };
-        Some(Limits::new(namespace, &record.manifest.spec, spent.whole())).filter(|l| !l.is_none())
-    }
-
-    fn spent<'a>(
-        &self,
-        namespace: &Namespace,
-        now: Instant,
-        records: impl Iterator<Item = &'a AllocationRecord>,
-    ) -> Amount {
-        let month = Month::of(now);
-        let running = records.map(|r| Meter::running(r, now).within(month));
-        let account = self.accounts.get(namespace);
-        let ended = account
-            .into_iter()
-            .flat_map(|a| a.segments.values())
-            .map(|s| s.within(month));
-        let before = account.map(|a| a.ledger.month(month)).unwrap_or_default();
-        running.chain(ended).fold(before, Amount::plus)
-    }
-
-    /// The policy of deployments that name none.
-    pub(crate) fn policy(&self, namespace: &Namespace) -> Option<&InstanceName> {
-        self.limits
-            .get(namespace)
-            .and_then(|(r, _)| r.manifest.spec.policy.as_ref())
-    }
-
-    /// Who has to agree to changes there. None: it does not say.
-    pub(crate) fn approval(&self, namespace: &Namespace) -> Option<Approval> {
-        self.limits
-            .get(namespace)
-            .and_then(|(r, _)| r.manifest.spec.approval)
-    }
-
-    /// How deployments move that do not say themselves. None: they stay.
-    pub(crate) fn replacement(&self, namespace: &Namespace) -> Option<&ReplacementSpec> {
-        self.limits
-            .get(namespace)
-            .and_then(|(r, _)| r.manifest.spec.replacement.as_ref())
-    }
-
-    /// How many bytes of the state it may take. None: it does not say.
-    fn state_quota(&self, namespace: &Namespace) -> Option<Bytes> {
-        self.limits
-            .get(namespace)
-            .and_then(|(r, _)| r.manifest.spec.quota.state)
-    }
-
-    pub(crate) fn limited(&self) -> Vec<Namespace> {
-        self.limits.keys().cloned().collect()
-    }
 }
 
 impl Holdings {
@@ -241,60 +79,6 @@ impl Holdings {
             forecast: this_month.saturating_add(to_come),
             months: months.collect(),
         }
-    }
-}
-
-/// How much of the month what an allocation does will still take.
-pub(crate) fn lasts(entry: &DeploymentState, record: &AllocationRecord, now: Instant) -> Millis {
-    let task = entry
-        .resolved
-        .iter()
-        .find(|t| t.name == record.task && t.target == record.target);
-    let job = matches!(
-        record.intent.workload.run,
-        tradewind_core::workload::Run::Job { .. }
-    );
-    match task.filter(|_| job) {
-        Some(task) => job_lasts(
-            record.intent.takes.unwrap_or(task.duration),
-            now.since(record.intent.created_at),
-            now,
-        ),
-        None => Month::left(now),
-    }
-}
-
-/// A job that takes longer than estimated is taken to need another hour.
-pub(crate) fn job_lasts(duration: Millis, since: Millis, now: Instant) -> Millis {
-    let left = Millis(duration.0.saturating_sub(since.0));
-    let left = if left.0 == 0 { Millis(3_600_000) } else { left };
-    left.min(Month::left(now))
-}
-
-/// What a record uses of its namespace, money by its meter or its offer.
-pub(crate) fn usage(record: &AllocationRecord, lasts: Millis) -> Usage {
-    if record.status.phase.is_final() {
-        return Usage::default();
-    }
-    let metered = record.status.meter.and_then(|m| m.metered);
-    let hourly = metered.unwrap_or_else(|| record.hourly_total());
-    let resources = &record.intent.workload.resources;
-    let one = Usage {
-        cpu: u64::from(resources.cpu.0),
-        memory: resources.memory.0,
-        accelerators: resources
-            .accelerators
-            .iter()
-            .map(|a| u64::from(a.count))
-            .sum(),
-        replicas: 1,
-        ..Usage::default()
-    };
-    Usage {
-        hourly: hourly.0,
-        monthly: forecast(hourly, lasts).0,
-        allocations: 1,
-        ..one.times(u64::from(record.intent.replicas))
     }
 }
 

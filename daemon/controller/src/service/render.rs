@@ -19,6 +19,7 @@ use tradewind_core::{
     workload::{Phase, Run},
 };
 
+use crate::state::journal::replicas_have;
 use crate::{
     execute::dispatcher::provider_missing,
     execute::images,
@@ -469,14 +470,5 @@ fn allocation_view(
             .chain(spaces::closed_place(record, snapshot))
             .collect(),
         created_at: record.intent.created_at,
-    }
-}
-
-/// `1 replica has`, `3 replicas have`.
-pub(crate) fn replicas_have(count: u32) -> String {
-    if count == 1 {
-        "1 replica has".to_owned()
-    } else {
-        format!("{count} replicas have")
     }
 }

@@ -23,8 +23,8 @@ use tradewind_core::{
 };
 
 use crate::{
-    background::reconsider::Hasty, observe::measurements::Seen, observe::probes::Incarnation,
-    observe::recovery::Left, schedule::refusals::Refusal, state::copy_on_write,
+    state::copy_on_write,
+    state::notes::{Hasty, Incarnation, Left, Refusal, Seen},
 };
 
 #[derive(Default)]

@@ -32,9 +32,9 @@ use ulid::Ulid;
 
 use crate::{
     lock, request,
-    schedule::decision_log::Inputs,
-    service::namespaces::{Charge, NamespaceBook},
+    state::book::{Charge, NamespaceBook},
     state::cache::{Cache, DeploymentState},
+    state::inputs::Inputs,
     state::journal::changing,
 };
 

@@ -161,6 +161,15 @@ fn generator_behind(last: Option<Ulid>) -> ulid::Generator {
     generator
 }
 
+/// `1 replica has`, `3 replicas have`.
+pub(crate) fn replicas_have(count: u32) -> String {
+    if count == 1 {
+        "1 replica has".to_owned()
+    } else {
+        format!("{count} replicas have")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};

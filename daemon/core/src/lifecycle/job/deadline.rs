@@ -137,6 +137,18 @@ pub fn expire(record: &mut AllocationRecord, deadline: Millis) {
     (record.status.phase, record.status.began) = (Phase::Failed, None);
 }
 
+/// The record of what is made anew in the same place, with what is left of its deadline.
+pub fn anew(mut record: AllocationRecord, now: Instant) -> AllocationRecord {
+    if let (Some(whole), Some(began)) = (of(&record.intent.workload), record.status.began) {
+        let rest = left(whole, began, now);
+        record.intent.deadline = Some(rest);
+        if rest == Millis(0) {
+            expire(&mut record, whole);
+        }
+    }
+    record
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,14 +10,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tradewind_api::NamespaceOutcome;
 use tradewind_core::{
     capability::Clock,
     event::{Event, Severity},
-    manifest::{
-        ApiVersion,
-        namespace::{Document, Kind, Metadata, Spec},
-    },
     names::{Actor, DecisionId, InstanceName, Namespace},
     placement,
     plugin::{Shadow, Snapshot},
@@ -28,10 +23,10 @@ use tradewind_core::{
 };
 
 use crate::{
-    Error, Handle, lock,
-    schedule::decision_log::Inputs,
+    lock,
     schedule::scheduler::{DeploymentWork, Outcome},
     state::commit::{Change, Committer},
+    state::inputs::Inputs,
     state::journal::{decode, namespace_event},
     state::reads::Reads,
 };
@@ -311,17 +306,17 @@ impl Shadows {
     }
 }
 
-impl Handle {
+impl Shadows {
     /// What has come of a shadow policy that was started then.
     ///
     /// # Errors
     /// The state can't be read.
-    pub async fn shadow_report(
+    pub(crate) async fn report(
         &self,
         name: &InstanceName,
         since: Instant,
-    ) -> Result<Report, Error> {
-        let running = lock(&self.shared.shadows.running)
+    ) -> Result<Report, store::Error> {
+        let running = lock(&self.running)
             .get(name)
             .filter(|r| r.since == since)
             .map(|r| r.tally.clone());
@@ -329,8 +324,6 @@ impl Handle {
         match known {
             Some(report) => Ok(report),
             None => Ok(self
-                .shared
-                .shadows
                 .stored_tally(name, since)
                 .await?
                 .unwrap_or_default()
@@ -342,37 +335,12 @@ impl Handle {
     ///
     /// # Errors
     /// The state can't be written.
-    pub async fn forget_shadow(&self, name: &InstanceName) -> Result<(), Error> {
-        lock(&self.shared.shadows.running).remove(name);
+    pub(crate) async fn forget(&self, name: &InstanceName) -> Result<(), store::Error> {
+        lock(&self.running).remove(name);
         let mut change = Change::new();
         change.delete(path(name));
-        self.shared.committer.accept(change).await?;
+        self.committer.accept(change).await?;
         Ok(())
-    }
-
-    /// Has a namespace's deployments that name no policy use this one.
-    ///
-    /// # Errors
-    /// The state can't be written, or is written by others all the time.
-    pub async fn set_policy(
-        &self,
-        actor: &Actor,
-        namespace: &Namespace,
-        policy: &InstanceName,
-    ) -> Result<NamespaceOutcome, Error> {
-        let now = self.namespace(namespace);
-        let generation = now.as_ref().map_or(0, |n| n.generation);
-        let mut document = now.and_then(|n| n.manifest).unwrap_or_else(|| Document {
-            api_version: ApiVersion::V1,
-            kind: Kind::Namespace,
-            metadata: Metadata {
-                name: namespace.clone(),
-                labels: Default::default(),
-            },
-            spec: Spec::default(),
-        });
-        document.spec.policy = Some(policy.clone());
-        self.put_namespace(actor, document, Some(generation)).await
     }
 }
 
