@@ -12,6 +12,7 @@ mod audit;
 mod closing;
 mod copying;
 mod crash;
+mod golden;
 mod grouping;
 mod growth;
 mod model;
