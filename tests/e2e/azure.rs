@@ -164,11 +164,13 @@ async fn a_wrong_client_secret_degrades_the_provider_and_a_rotated_one_heals_it_
             .is_some_and(|remedy| remedy.contains("expired")),
         "{cause:#}"
     );
-    assert!(
-        daemon.run(&["describe", "shop"])?.contains("gets no token"),
-        "{}",
-        daemon.run(&["describe", "shop"])?
-    );
+    daemon
+        .until_at("/v1/deployments/shop", "told why it waits", |v| {
+            v.to_string().contains("gets no token")
+        })
+        .await?;
+    let described = daemon.run(&["describe", "shop"])?;
+    assert!(described.contains("gets no token"), "{described}");
 
     cloud.secret(SECRET)?;
     daemon.running("shop").await?;
