@@ -671,14 +671,16 @@ async fn what_a_workload_gets_on_a_cluster_is_what_was_written() -> Result<()> {
     daemon
         .put("shop?namespace=red", &shop("red", "2Gi"))
         .await?;
+    // Its task says so until the update returns, the deployment from then on.
     let told = daemon
         .until("shop?namespace=red", "told of its claim", |d| {
-            told(d).contains("does not let it grow to 2Gi")
+            d.to_string().contains("does not let it grow to 2Gi")
         })
         .await?;
+    let text = told.to_string();
     assert!(
-        self::told(&told).contains("the volume \\\"Web_Data..1\\\" was made for 1Gi")
-            && !self::told(&told).contains("immutable"),
+        text.contains("the volume \\\"Web_Data..1\\\" was made for 1Gi")
+            && !text.contains("immutable"),
         "{told:#}"
     );
     daemon
