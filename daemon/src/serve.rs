@@ -27,6 +27,7 @@ use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::{Engines, PortMoved};
 use tradewind_controller as controller;
+use tradewind_core::settings::CompileBounds;
 use tradewind_core::{
     capability::Clock,
     document,
@@ -39,7 +40,7 @@ use tradewind_core::{
 use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
-use tradewind_wasm::{Bounds, Compiling, Program};
+use tradewind_wasm::{Compiling, Program};
 
 use crate::{installation, local::COMPILE};
 use tradewind_config::environment;
@@ -714,7 +715,7 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
 }
 
 /// Components are compiled by a process of this program.
-pub fn compiling(bounds: Bounds) -> Compiling {
+pub fn compiling(bounds: CompileBounds) -> Compiling {
     let program = program();
     if program.is_none() {
         tracing::warn!(

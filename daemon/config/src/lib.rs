@@ -14,15 +14,14 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tradewind_controller::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     grant::{CredentialSource, RegistrySource},
     image::Reference,
     manifest::namespace::Approval,
     names::InstanceName,
+    settings::{CompileBounds, PolicyFallback, StaleQuotes},
     units::{Bytes, Millis},
 };
-use tradewind_wasm::Bounds;
 
 use url::{Host, Url};
 
@@ -57,7 +56,7 @@ pub struct Config {
     pub controller: Controller,
     pub calls: Calls,
     pub reload: Reload,
-    pub compile: Bounds,
+    pub compile: CompileBounds,
     pub plans: Plans,
     pub replacement: Replacement,
     pub keep: Keep,
@@ -366,7 +365,7 @@ impl Config {
                 max_size: Bytes(64 << 20),
                 trust_any_owner: false,
             },
-            compile: Bounds::default(),
+            compile: CompileBounds::default(),
             keep: Keep {
                 events: 10_000,
                 events_size: Bytes(64 << 20),

@@ -35,7 +35,7 @@ use tradewind_core::{
     workload::LogQuery,
 };
 
-pub use options::{KeepAudit, Options, PolicyFallback, StaleQuotes};
+pub use options::{KeepAudit, Options};
 pub use service::listing::Filter;
 pub use service::plans::{Draft, Error as PlanError};
 use state::cache::{Cache, DeploymentState};

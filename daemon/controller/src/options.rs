@@ -1,7 +1,6 @@
 //! How the controller works: its settings, without the file that they stand in.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use tradewind_core::settings::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     manifest::namespace::Approval,
     names::InstanceName,
@@ -72,22 +71,4 @@ pub struct KeepAudit {
     pub age: Millis,
     /// The most bytes, whatever their age.
     pub size: Bytes,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyFallback {
-    /// Nobody: what runs stays, and the policy is asked again later.
-    Fail,
-    /// The daemon's own order by cost, told as such.
-    BuiltIn,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum StaleQuotes {
-    /// Nothing new is placed there.
-    Refuse,
-    /// They are used, and the decision says so.
-    Mark,
 }

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
+use tradewind_core::settings::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     capability::{Clock, Paces, Probed, Prober, Registries, Unwell},
     document,
@@ -35,10 +36,7 @@ use self::{
     cloud::{Both, Cloud, Fault, Ran},
     memory::Memory,
 };
-use crate::{
-    Controller, Error, KeepAudit, Options, PolicyFallback, StaleQuotes, Surroundings, start,
-    state::journal,
-};
+use crate::{Controller, Error, KeepAudit, Options, Surroundings, start, state::journal};
 
 /// No call of the fake cloud takes time, so that everything that takes this long is a pause of the controller's own: the longest back-off,
 /// cool-down and sweep follow one another within it.

@@ -16,5 +16,5 @@ pub use lifecycle::{
 };
 pub use ports::{audit, capability, grant, identity, plugin, store, vital};
 pub use schedule::{assess, cost, explain, place_health, placement, preempt, replay};
-pub use spec::{health, image, manifest, offer, output, workload};
+pub use spec::{health, image, manifest, offer, output, settings, workload};
 pub use state::{decision, document, event, ledger, quality, record};

@@ -8,4 +8,5 @@ pub mod offer;
 pub mod output;
 pub(crate) mod policy_call;
 pub(crate) mod rules;
+pub mod settings;
 pub mod workload;

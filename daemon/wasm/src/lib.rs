@@ -25,7 +25,7 @@ mod trial;
 
 pub use load::{
     audit::Error as AuditError,
-    bounds::{Bounds, Error as BoundsError},
+    bounds::Error as BoundsError,
     compiler::{Compiling, Error as CompilerError, Program, compile_child},
     error::Error as LoadError,
     folder::Believes,

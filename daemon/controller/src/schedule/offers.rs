@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant as Tick, timeout_at},
 };
 use tokio_util::task::TaskTracker;
+use tradewind_core::settings::StaleQuotes;
 use tradewind_core::{
     assess,
     capability::Clock,
@@ -31,7 +32,7 @@ use tradewind_core::{
 
 use crate::state::notes::Version;
 use crate::{
-    Options, StaleQuotes, lock,
+    Options, lock,
     observe::measurements::Meters,
     observe::outages::Outages,
     observe::place_health::PlaceHealth,

@@ -2,6 +2,7 @@
 
 use std::time::Instant as Watch;
 
+use tradewind_core::settings::PolicyFallback;
 use tradewind_core::{
     decision::{ExcludedCount, PriceQuote, TaskReason},
     failure::Failure,
@@ -19,7 +20,6 @@ use tradewind_core::{
     workload::ChosenOffer,
 };
 
-use crate::PolicyFallback;
 use crate::schedule::scheduler::{PendingTask, Scheduler};
 
 /// How many candidates a hedge chooses from.

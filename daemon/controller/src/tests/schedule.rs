@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use tradewind_core::settings::PolicyFallback;
 use tradewind_core::{event::Event, names::Actor, record::EVENTS, store::Store, units::Millis};
 use tradewind_manifest::{Format, parse_namespace};
 
 use super::{Controller, Options, begin, journal, options, put_text, updates::Scene};
-use crate::{PolicyFallback, lock};
+use crate::lock;
 
 const MOMENT: Duration = Duration::from_secs(60);
 

@@ -21,9 +21,8 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
+use tradewind_core::settings::CompileBounds;
 use tradewind_core::units::{Bytes, Millis};
-
-use super::bounds::Bounds;
 
 pub use child::run as compile_child;
 pub(crate) use protocol::{Answer, Order, Task};
@@ -38,7 +37,7 @@ pub struct Program {
 /// How components are compiled.
 #[derive(Debug, Clone, Default)]
 pub struct Compiling {
-    pub bounds: Bounds,
+    pub bounds: CompileBounds,
     /// None: in this process, without limits of time and memory. For those who know what they compile.
     pub program: Option<Program>,
 }
@@ -78,7 +77,7 @@ fn said(words: &str) -> String {
 #[derive(Clone)]
 pub(crate) struct Compiler {
     program: Program,
-    bounds: Bounds,
+    bounds: CompileBounds,
     turns: Arc<Semaphore>,
 }
 
@@ -95,7 +94,7 @@ const OUT_OF_MEMORY: [&str; 3] = [
 const THREADS: usize = 8;
 
 impl Compiler {
-    pub(crate) fn new(program: Program, bounds: Bounds) -> Self {
+    pub(crate) fn new(program: Program, bounds: CompileBounds) -> Self {
         let turns = Arc::new(Semaphore::new(bounds.concurrent.max(1) as usize));
         Self {
             program,

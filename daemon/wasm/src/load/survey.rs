@@ -10,8 +10,9 @@ use wasmparser::{
     types::{Types, TypesRef},
 };
 
-use super::bounds::{self, Bounds, Figures};
+use super::bounds::{self, Figures};
 use crate::runtime::limits::Ceilings;
+use tradewind_core::settings::CompileBounds;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -34,7 +35,7 @@ const STRIDE: u32 = 1 << 12;
 const PAGE: u64 = 1 << 16;
 
 struct Survey<'a> {
-    bounds: &'a Bounds,
+    bounds: &'a CompileBounds,
     ceilings: &'a Ceilings,
     figures: Figures,
     imports: Vec<String>,
@@ -45,7 +46,11 @@ struct Survey<'a> {
 ///
 /// # Errors
 /// It is malformed, or larger than it may be.
-pub(crate) fn survey(bytes: &[u8], bounds: &Bounds, ceilings: &Ceilings) -> Result<Outline, Error> {
+pub(crate) fn survey(
+    bytes: &[u8],
+    bounds: &CompileBounds,
+    ceilings: &Ceilings,
+) -> Result<Outline, Error> {
     let mut survey = Survey {
         bounds,
         ceilings,
@@ -73,7 +78,7 @@ pub(crate) fn survey(bytes: &[u8], bounds: &Bounds, ceilings: &Ceilings) -> Resu
             _ => survey.count(&payload, depth == 0)?,
         }
         // Before the validator looks at it: it allocates as much as a section promises.
-        bounds.check(&survey.figures)?;
+        bounds::check(bounds, &survey.figures)?;
         if let ValidPayload::End(of_component) = validator.payload(&payload)? {
             types = Some(of_component);
         }
@@ -103,14 +108,14 @@ impl Survey<'_> {
             Payload::TypeSection(section) => {
                 for group in section.clone() {
                     figures.types += group?.types().len() as u64;
-                    self.bounds.check(figures)?;
+                    bounds::check(self.bounds, figures)?;
                 }
             }
             Payload::CoreTypeSection(section) => figures.types += u64::from(section.count()),
             Payload::ComponentTypeSection(section) => {
                 for declared in section.clone() {
                     figures.types += declared_types(&declared?);
-                    self.bounds.check(figures)?;
+                    bounds::check(self.bounds, figures)?;
                 }
             }
             Payload::FunctionSection(section) => figures.functions += u64::from(section.count()),
@@ -201,7 +206,7 @@ impl Survey<'_> {
             locals = locals.saturating_add(u64::from(group?.0));
         }
         self.figures.locals = self.figures.locals.max(locals);
-        self.bounds.check(&self.figures)?;
+        bounds::check(self.bounds, &self.figures)?;
 
         // Which of the open blocks are loops.
         let (mut open, mut loops, mut walked) = (Vec::new(), 0u64, 0u32);
@@ -225,7 +230,7 @@ impl Survey<'_> {
             self.figures.loops = self.figures.loops.max(loops);
             walked += 1;
             if walked.is_multiple_of(STRIDE) {
-                self.bounds.check(&self.figures)?;
+                bounds::check(self.bounds, &self.figures)?;
             }
         }
         Ok(())

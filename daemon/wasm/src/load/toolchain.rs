@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
+use tradewind_core::settings::CompileBounds;
 use tradewind_core::{names::Digest, units::Bytes};
 use wasmtime::component::Component;
 
 use super::{
-    bounds::Bounds,
     cache::Code,
     compiler::{self, Answer, Compiler, Compiling, Task},
     survey,
@@ -67,7 +67,7 @@ pub(crate) struct Toolchain {
     engine: Engine,
     /// None: compiled code is not kept.
     code: Option<Arc<Code>>,
-    bounds: Arc<Bounds>,
+    bounds: Arc<CompileBounds>,
     /// None: this process compiles.
     compiler: Option<Compiler>,
 }
@@ -98,7 +98,7 @@ impl Toolchain {
         &self.engine
     }
 
-    pub(super) fn bounds(&self) -> &Bounds {
+    pub(super) fn bounds(&self) -> &CompileBounds {
         &self.bounds
     }
 

@@ -58,7 +58,7 @@ fn nested(opening: u8, depth: usize) -> Vec<u8> {
 fn look(bytes: &[u8]) -> Result<Outline, Error> {
     survey(
         bytes,
-        &Bounds::default(),
+        &CompileBounds::default(),
         &Ceilings {
             memory: Bytes(1 << 20),
             slots: 8,
