@@ -27,13 +27,13 @@ use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_containers::{Engines, PortMoved};
 use tradewind_controller as controller;
-use tradewind_core::settings::CompileBounds;
 use tradewind_core::{
     capability::Clock,
     document,
     event::{Event, Severity},
     grant::CredentialSource,
     names::Actor,
+    settings::CompileBounds,
     store::Store,
     vital,
 };
@@ -43,9 +43,10 @@ use tradewind_store::Database;
 use tradewind_wasm::{Compiling, Program};
 
 use crate::{installation, local::COMPILE};
-use tradewind_config::environment;
-use tradewind_config::runtime_file::{Daemon, RuntimeFile};
-use tradewind_config::{Config, Effective, Overrides};
+use tradewind_config::{
+    Config, Effective, Overrides, environment,
+    runtime_file::{Daemon, RuntimeFile},
+};
 use tradewind_http::readiness::Readiness;
 use tradewind_http::{App, Listener};
 

@@ -4,8 +4,7 @@ use tradewind_core::identity::Secret;
 
 use super::{Error, args::Globals, overrides};
 use crate::client::Trust;
-use tradewind_config::{ADMIN_FILE, TokenFileError, read_secret};
-use tradewind_config::{Effective, environment};
+use tradewind_config::{ADMIN_FILE, Effective, TokenFileError, environment, read_secret};
 
 /// The way to a daemon.
 pub(crate) struct Connection {

@@ -1,8 +1,7 @@
 //! What the suite found, for people and for programs.
 
 use serde::Serialize;
-use tradewind_core::names::Digest;
-use tradewind_core::plugin::Kind;
+use tradewind_core::{names::Digest, plugin::Kind};
 use tradewind_wasm::PluginInfo;
 
 /// What became of one check.

@@ -1,9 +1,9 @@
 //! How the controller works: its settings, without the file that they stand in.
 
-use tradewind_core::settings::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     manifest::namespace::Approval,
     names::InstanceName,
+    settings::{PolicyFallback, StaleQuotes},
     units::{Bytes, Millis},
 };
 

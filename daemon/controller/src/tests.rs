@@ -16,7 +16,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::StreamExt;
 use proptest::prelude::*;
-use tradewind_core::settings::{PolicyFallback, StaleQuotes};
 use tradewind_core::{
     capability::{Clock, Paces, Probed, Prober, Registries, Unwell},
     document,
@@ -26,6 +25,7 @@ use tradewind_core::{
     manifest::namespace::Approval,
     names::{Actor, AllocationId, Digest},
     record::{ALLOCATIONS, AllocationRecord, Stage},
+    settings::{PolicyFallback, StaleQuotes},
     store::Store,
     units::{Bytes, Instant, Millis},
     workload::{Check, Endpoint, Phase},

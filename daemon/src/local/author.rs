@@ -19,8 +19,7 @@ use tradewind_cli::{
     output::Output,
     overrides,
 };
-use tradewind_config::Effective;
-use tradewind_config::environment;
+use tradewind_config::{Effective, environment};
 
 /// Whether the daemon must be asked.
 pub enum Next {

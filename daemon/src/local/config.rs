@@ -6,8 +6,7 @@ use tradewind_cli::{
     output::{Mood, Output},
     overrides,
 };
-use tradewind_config::Effective;
-use tradewind_config::environment;
+use tradewind_config::{Effective, environment};
 
 pub fn run(globals: &Globals, args: Config) -> Result<(), Error> {
     let output = Output::new(globals.output);

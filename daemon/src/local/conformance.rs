@@ -22,8 +22,7 @@ use tradewind_cli::{
     output::Output,
     overrides,
 };
-use tradewind_config::environment;
-use tradewind_config::{Config, Effective};
+use tradewind_config::{Config, Effective, environment};
 
 /// Whether the plugin conforms.
 pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {

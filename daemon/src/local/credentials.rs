@@ -14,8 +14,7 @@ use tradewind_cli::{
     output::{Mood, Output},
     overrides,
 };
-use tradewind_config::environment;
-use tradewind_config::{Config, Effective};
+use tradewind_config::{Config, Effective, environment};
 
 /// One credential, without its value.
 #[derive(Serialize)]

@@ -3,8 +3,7 @@
 use tradewind_wasm::Handle;
 
 use super::{logging, signals::Reloads};
-use tradewind_config::environment;
-use tradewind_config::{Config, Effective, Overrides};
+use tradewind_config::{Config, Effective, Overrides, environment};
 
 /// Runs as long as signals come.
 pub(super) async fn follow(

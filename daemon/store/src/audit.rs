@@ -3,9 +3,11 @@
 
 use rusqlite::{Connection, Result, Row, params, types::ValueRef};
 
-use tradewind_core::audit::{Bounds, Chain, Entry, Fault, Head, Verdict};
-use tradewind_core::names::Digest;
-use tradewind_core::store::Revision;
+use tradewind_core::{
+    audit::{Bounds, Chain, Entry, Fault, Head, Verdict},
+    names::Digest,
+    store::Revision,
+};
 
 use crate::tables::{signed, unsigned};
 

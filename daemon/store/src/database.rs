@@ -7,17 +7,24 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use tradewind_core::audit;
-use tradewind_core::names::Digest;
-use tradewind_core::store::{self, Change, Listing, Record, Revision, Store, Trouble, Txn};
+use tradewind_core::{
+    audit,
+    names::Digest,
+    store::{self, Change, Listing, Record, Revision, Store, Trouble, Txn},
+};
 
-use crate::error::backend;
-use crate::readers::Readers;
-use crate::snapshot::{self, Snapshot};
-use crate::tail::Tail;
-use crate::watching::Watching;
-use crate::writer::{self, Job, Keep, Pending, Thread, Writer};
-use crate::{Error, Options, file, schema, tables};
+use crate::{
+    Error, Options,
+    error::backend,
+    file,
+    readers::Readers,
+    schema,
+    snapshot::{self, Snapshot},
+    tables,
+    tail::Tail,
+    watching::Watching,
+    writer::{self, Job, Keep, Pending, Thread, Writer},
+};
 
 /// Writers that may wait in line; those beyond wait to get in.
 const QUEUE: usize = 1024;

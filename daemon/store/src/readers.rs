@@ -10,8 +10,7 @@ use tokio::task::spawn_blocking;
 
 use tradewind_core::store::Error;
 
-use crate::error::backend;
-use crate::file;
+use crate::{error::backend, file};
 
 #[derive(Debug)]
 pub(crate) struct Readers {

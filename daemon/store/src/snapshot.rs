@@ -7,8 +7,10 @@ use std::path::Path;
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags};
 
-use tradewind_core::audit::{Head, Verdict};
-use tradewind_core::store::{Record, Revision};
+use tradewind_core::{
+    audit::{Head, Verdict},
+    store::{Record, Revision},
+};
 
 use crate::{Error, audit, file, schema, tables};
 

@@ -9,9 +9,11 @@ use tokio::sync::watch;
 
 use tradewind_core::store::{Change, Error, Revision};
 
-use crate::readers::Readers;
-use crate::tables::{self, Page, Position};
-use crate::tail::Tail;
+use crate::{
+    readers::Readers,
+    tables::{self, Page, Position},
+    tail::Tail,
+};
 
 #[derive(Debug)]
 pub(crate) struct Watching {

@@ -8,16 +8,19 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use tradewind_core::audit::Bounds;
-use tradewind_core::store::{self, Revision, Trouble, Txn, Write};
+use tradewind_core::{
+    audit::Bounds,
+    store::{self, Revision, Trouble, Txn, Write},
+};
 
-use crate::Error;
-use crate::audit;
-use crate::error::Refusal;
-use crate::file::{self, Lock};
-use crate::schema;
-use crate::tables::{self, Head};
-use crate::tail::{Committed, Tail};
+use crate::{
+    Error, audit,
+    error::Refusal,
+    file::{self, Lock},
+    schema,
+    tables::{self, Head},
+    tail::{Committed, Tail},
+};
 
 /// Of one group: enough to spread a sync over every writer there is, small enough to answer soon.
 const MAX_GROUP: usize = 512;

@@ -3,8 +3,7 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
-use tradewind_api::PluginState;
-use tradewind_api::Status;
+use tradewind_api::{PluginState, Status};
 use tradewind_core::{
     identity::TokenState,
     list::{OneOf, Selector},

@@ -3,10 +3,9 @@
 use std::io::{self, Write};
 
 use serde::de::DeserializeOwned;
-use tradewind_api::{OffersView, RegionsView, ReplacementsView};
+use tradewind_api::{CURSOR, OffersView, Plugins, RegionsView, ReplacementsView};
 
 use crate::{Context, Error, args::Paging};
-use tradewind_api::{CURSOR, Plugins};
 
 /// What a list answers page by page.
 pub(super) trait Pages: DeserializeOwned {

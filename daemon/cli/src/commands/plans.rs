@@ -1,7 +1,7 @@
 //! Stored plans: `plan --out`, `plans`, and `plan show | diff | approve | reject | apply | delete`.
 
 use reqwest::Method;
-use tradewind_api::{Accepted, PlanSummary, PlanView, StoredPlanView};
+use tradewind_api::{Accepted, Comment, PlanSummary, PlanView, StoredPlanView};
 
 use super::{
     apply,
@@ -14,7 +14,6 @@ use crate::{
     client::Body,
     render,
 };
-use tradewind_api::Comment;
 
 pub(super) async fn run(context: &Context, command: PlanCommand) -> Result<(), Error> {
     match command {

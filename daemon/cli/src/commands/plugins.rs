@@ -1,12 +1,11 @@
 //! `plugin list|inspect|reload|rollback`: what the daemon has loaded.
 
 use reqwest::Method;
-use tradewind_api::{PluginView, ReloadReport};
+use tradewind_api::{PluginView, Plugins, ReloadReport, Rollback};
 use tradewind_core::names::Digest;
 
 use super::lists;
 use crate::{Context, Error, args::Plugin, client::Body, render};
-use tradewind_api::{Plugins, Rollback};
 
 pub(super) async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
     match args {

@@ -1,7 +1,7 @@
 //! `revisions`, `diff`, `rollback`, `promote`, `abort` and `rollout status`.
 
 use reqwest::Method;
-use tradewind_api::{Accepted, DeploymentView, RevisionMark, RevisionView};
+use tradewind_api::{Accepted, DeploymentView, RevisionMark, RevisionView, RollbackTo};
 
 use super::{
     lists,
@@ -13,7 +13,6 @@ use crate::{
     client::Body,
     render,
 };
-use tradewind_api::RollbackTo;
 
 pub(super) async fn list(
     context: &Context,

@@ -8,7 +8,10 @@ use std::{
 
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
-use tradewind_api::{EventView, LogsView, TaskLogLine};
+use tradewind_api::{
+    EventView, LogsView, TaskLogLine,
+    problem::{Kind, Problem},
+};
 
 use super::lists;
 use crate::{
@@ -17,7 +20,6 @@ use crate::{
     client::{self, Client},
     render,
 };
-use tradewind_api::problem::{Kind, Problem};
 
 /// Events that are printed where no number is asked for.
 const USUAL: usize = 50;

@@ -1,10 +1,9 @@
 //! The canary of a plugin instance.
 
-use tradewind_api::CanaryState;
+use tradewind_api::{Canary, CanaryState};
 use tradewind_core::canary::Count;
 
 use crate::output::{Mood::Plain, Output};
-use tradewind_api::Canary;
 
 pub fn one(out: &Output, c: &Canary) -> String {
     let mut parts = Vec::new();

@@ -1,10 +1,9 @@
 //! Plugin instances, what a reload did, and component files.
 
-use tradewind_api::{PluginState, PluginView, ReloadReport};
+use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport};
 
 use super::stream;
 use crate::output::{Mood, Mood::Plain, Output};
-use tradewind_api::{Plugin, Plugins};
 
 fn state(state: PluginState) -> (&'static str, Mood) {
     match state {

@@ -1,7 +1,6 @@
 //! Revisions, and where an update stands.
 
-use tradewind_api::DeploymentView;
-use tradewind_api::RevisionMark;
+use tradewind_api::{DeploymentView, RevisionMark};
 
 use super::place;
 use crate::output::{Mood::Plain, Output};

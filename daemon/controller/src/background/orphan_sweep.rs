@@ -22,13 +22,14 @@ use tradewind_core::{
     units::Millis,
 };
 
-use crate::execute::dispatcher::share;
 use crate::{
-    execute::lanes::Lanes,
+    execute::{dispatcher::share, lanes::Lanes},
     lock,
-    state::cache::Cache,
-    state::commit::{Change, Committer},
-    state::journal::{self, CONTROLLER, encode},
+    state::{
+        cache::Cache,
+        commit::{Change, Committer},
+        journal::{self, CONTROLLER, encode},
+    },
 };
 
 /// How soon to look after the start, and again while something is suspected or being removed.

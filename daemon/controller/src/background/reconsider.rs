@@ -15,12 +15,14 @@ use tradewind_core::{
     workload::{VolumeSource, Workload},
 };
 
-use crate::state::notes::Hasty;
 use crate::{
     background::rebalancer::{Candidate, Rebalancer, Survey, is_settled},
     lock,
-    state::cache::{Cache, DeploymentState},
-    state::journal,
+    state::{
+        cache::{Cache, DeploymentState},
+        journal,
+        notes::Hasty,
+    },
 };
 
 /// How often it is looked whether what was placed hastily runs by now.

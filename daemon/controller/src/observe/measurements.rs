@@ -16,12 +16,14 @@ use tradewind_core::{
     workload::Run,
 };
 
-use crate::state::notes::Seen;
 use crate::{
     lock,
-    state::cache::AllocationState,
-    state::commit::{Change, Committer},
-    state::journal::decode,
+    state::{
+        cache::AllocationState,
+        commit::{Change, Committer},
+        journal::decode,
+        notes::Seen,
+    },
 };
 
 /// The figures are written so often at most. What is lost with a daemon that is killed is so much.

@@ -17,11 +17,13 @@ use tradewind_core::{
     workload::{Check, Endpoint, Health, Phase, Probe, Replica, Run},
 };
 
-use crate::state::notes::Incarnation;
 use crate::{
     lock,
     observe::poller::PollSchedule,
-    state::cache::{AllocationState, Cache},
+    state::{
+        cache::{AllocationState, Cache},
+        notes::Incarnation,
+    },
 };
 
 /// The first checks follow each other quickly, so that a replica that is ready soon is known to be so soon.

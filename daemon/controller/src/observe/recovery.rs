@@ -24,14 +24,15 @@ use tradewind_core::{
     units::{Instant, Millis},
 };
 
-use crate::state::notes::Left;
 use crate::{
     lock,
-    schedule::offers::Offers,
-    schedule::refusals::Refusals,
-    state::cache::{AllocationState, Cache, DeploymentState},
-    state::commit::Committer,
-    state::journal::allocation_event,
+    schedule::{offers::Offers, refusals::Refusals},
+    state::{
+        cache::{AllocationState, Cache, DeploymentState},
+        commit::Committer,
+        journal::allocation_event,
+        notes::Left,
+    },
 };
 
 /// How long a task is kept away from an offer where it has failed too often: the first time, and at the longest. It doubles while it goes on.

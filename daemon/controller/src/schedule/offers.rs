@@ -13,12 +13,10 @@ use tokio::{
     time::{Instant as Tick, timeout_at},
 };
 use tokio_util::task::TaskTracker;
-use tradewind_core::settings::StaleQuotes;
 use tradewind_core::{
     assess,
     capability::Clock,
-    failure::ProviderFailure,
-    failure::{Failure, NO_ANSWER_YET},
+    failure::{Failure, NO_ANSWER_YET, ProviderFailure},
     names::{AllocationId, InstanceName},
     offer::{Offer, OffersQuery},
     place_health::{Place, Sheet},
@@ -26,17 +24,18 @@ use tradewind_core::{
     plugin::{Plugins, Provider, Snapshot},
     quality::Measures,
     record::{AllocationRecord, DeploymentKey, Stage},
+    settings::StaleQuotes,
     units::Millis,
     workload::Resources,
 };
 
-use crate::state::notes::Version;
 use crate::{
     Options, lock,
-    observe::measurements::Meters,
-    observe::outages::Outages,
-    observe::place_health::PlaceHealth,
-    state::cache::{Cache, Reserved},
+    observe::{measurements::Meters, outages::Outages, place_health::PlaceHealth},
+    state::{
+        cache::{Cache, Reserved},
+        notes::Version,
+    },
 };
 
 /// How soon a provider that had no room is asked again.

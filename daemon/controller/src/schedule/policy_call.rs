@@ -2,7 +2,6 @@
 
 use std::time::Instant as Watch;
 
-use tradewind_core::settings::PolicyFallback;
 use tradewind_core::{
     decision::{ExcludedCount, PriceQuote, TaskReason},
     failure::Failure,
@@ -13,9 +12,9 @@ use tradewind_core::{
         self, Answer, BuiltIn, Certificate, Placed, PlacedOffer, Recorded, Request, Table, Want,
         recorded::{Excluded, ShapeLimits},
     },
-    plan::Placement,
-    plan::preview::Unplaced,
+    plan::{Placement, preview::Unplaced},
     plugin::Policy,
+    settings::PolicyFallback,
     units::{MicroUsd, Millis},
     workload::ChosenOffer,
 };

@@ -17,8 +17,11 @@ use tradewind_core::{
     units::Millis,
 };
 
-use crate::state::notes::Refusal;
-use crate::{lock, schedule::offers::version, state::cache::Cache};
+use crate::{
+    lock,
+    schedule::offers::version,
+    state::{cache::Cache, notes::Refusal},
+};
 
 /// How long a provider's refusal holds: the first time, and at the longest. It doubles while it is repeated.
 const REFUSED: (Millis, Millis) = (Millis(30_000), Millis(1_800_000));

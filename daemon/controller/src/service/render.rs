@@ -19,12 +19,13 @@ use tradewind_core::{
     workload::{Phase, Run},
 };
 
-use crate::state::journal::replicas_have;
 use crate::{
-    execute::dispatcher::provider_missing,
-    execute::images,
+    execute::{dispatcher::provider_missing, images},
     schedule::spaces,
-    state::cache::{AllocationState, DeploymentState},
+    state::{
+        cache::{AllocationState, DeploymentState},
+        journal::replicas_have,
+    },
 };
 
 /// How a task is, without its allocations one by one: what a list needs of it.

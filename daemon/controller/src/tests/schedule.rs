@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use tradewind_core::settings::PolicyFallback;
-use tradewind_core::{event::Event, names::Actor, record::EVENTS, store::Store, units::Millis};
+use tradewind_core::{
+    event::Event, names::Actor, record::EVENTS, settings::PolicyFallback, store::Store,
+    units::Millis,
+};
 use tradewind_manifest::{Format, parse_namespace};
 
 use super::{Controller, Options, begin, journal, options, put_text, updates::Scene};

@@ -2,10 +2,6 @@
 
 pub use crate::state::plan::{Placement, preview, stored};
 
-use crate::state::{
-    decision::Decision,
-    plan::stored::{AdoptedTask, Adoption, Running},
-};
 use crate::{
     base::{
         names::{AllocationId, DecisionId, Digest, InstanceName, TaskName},
@@ -18,7 +14,11 @@ use crate::{
         workload::{Phase, Port, Volume, VolumeSource, Workload},
     },
     state::{
-        plan::preview::ChangeAction,
+        decision::Decision,
+        plan::{
+            preview::ChangeAction,
+            stored::{AdoptedTask, Adoption, Running},
+        },
         record::{AllocationRecord, Stage},
     },
 };

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use tradewind_core::audit::{Bounds, Fault};
-use tradewind_core::store::{Error, Expect, Store, Txn};
+use tradewind_core::{
+    audit::{Bounds, Fault},
+    store::{Error, Expect, Store, Txn},
+};
 use tradewind_store::Options;
 
 use crate::support::{open, state};

@@ -1,8 +1,7 @@
 //! The import audit: what a component exports tells its kind, what it imports must be granted. Nothing unknown is ever stubbed.
 
 use semver::Version;
-use tradewind_core::plugin::Kind;
-use tradewind_core::{grant::Grants, names::InstanceName};
+use tradewind_core::{grant::Grants, names::InstanceName, plugin::Kind};
 
 use crate::runtime::{clouds, v0_1};
 

@@ -21,8 +21,10 @@ use tokio::{
     sync::Semaphore,
     time::timeout,
 };
-use tradewind_core::settings::CompileBounds;
-use tradewind_core::units::{Bytes, Millis};
+use tradewind_core::{
+    settings::CompileBounds,
+    units::{Bytes, Millis},
+};
 
 pub use child::run as compile_child;
 pub(crate) use protocol::{Answer, Order, Task};

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use tradewind_core::grant::{Grants, Spaces};
-use tradewind_core::plugin::Limits;
+use tradewind_core::{
+    grant::{Grants, Spaces},
+    plugin::Limits,
+};
 
 /// The largest instance file, in bytes.
 pub(crate) const SIZE_CAP: u64 = 1 << 20;

@@ -3,11 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use tradewind_core::plugin::Limits;
 use tradewind_core::{
     grant::Grants,
     names::{Digest, InstanceName},
-    plugin::Policy,
+    plugin::{Limits, Policy},
     units::Millis,
 };
 

@@ -5,8 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tradewind_core::settings::CompileBounds;
-use tradewind_core::{names::Digest, units::Bytes};
+use tradewind_core::{names::Digest, settings::CompileBounds, units::Bytes};
 use wasmtime::component::Component;
 
 use super::{

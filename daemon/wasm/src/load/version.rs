@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use tradewind_core::plugin::Limits;
 use tradewind_core::{
     grant::{Grants, Spaces},
-    plugin::Identity,
+    plugin::{Identity, Limits},
 };
 
 use crate::{

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tradewind_api::{PluginView, ReloadReport};
-use tradewind_core::plugin::Kind;
 use tradewind_core::{
     canary::Terms,
     capability::Clock,
@@ -14,7 +13,7 @@ use tradewind_core::{
     grant::{Grants, Spaces},
     names::{Actor, InstanceName},
     placement::{Answer, Candidates, Request},
-    plugin::{Features, Identity, Plugins as _, Policy},
+    plugin::{Features, Identity, Kind, Plugins as _, Policy},
     units::{Instant, Millis, Percent},
 };
 

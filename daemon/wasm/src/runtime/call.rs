@@ -13,10 +13,9 @@ use tokio::{
     time::{error::Elapsed, timeout, timeout_at},
 };
 use tradewind_api::CallStatistics;
-use tradewind_core::plugin::Limits;
 use tradewind_core::{
     failure::Failure,
-    plugin::Identity,
+    plugin::{Identity, Limits},
     units::{Bytes, Millis},
 };
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
-use tradewind_core::plugin::Limits;
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
     names::{AllocationId, Namespace},
-    plugin::Identity,
+    plugin::{Identity, Limits},
 };
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{

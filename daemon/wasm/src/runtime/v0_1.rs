@@ -10,8 +10,7 @@ mod provider;
 
 use std::sync::Arc;
 
-use tradewind_core::plugin::Kind;
-use tradewind_core::{failure::Failure, grant::Grants};
+use tradewind_core::{failure::Failure, grant::Grants, plugin::Kind};
 use wasmtime::component::{Component, Linker};
 
 use super::{

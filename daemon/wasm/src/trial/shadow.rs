@@ -7,12 +7,11 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tradewind_api::{ShadowFacts, ShadowView};
-use tradewind_core::plugin::Kind;
 use tradewind_core::{
     document::Document,
     grant::Grants,
     names::{Actor, Digest, InstanceName, Namespace},
-    plugin::Shadow,
+    plugin::{Kind, Shadow},
     units::Instant,
 };
 

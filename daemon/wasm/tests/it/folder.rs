@@ -1,8 +1,11 @@
 //! What may not serve, and what the operator is told.
 
 use tradewind_api::PluginState;
-use tradewind_core::plugin::Kind;
-use tradewind_core::{names::Digest, plugin::Plugins, units::Bytes};
+use tradewind_core::{
+    names::Digest,
+    plugin::{Kind, Plugins},
+    units::Bytes,
+};
 use tradewind_wasm::{Compiling, Error, Host, Options, inspect_file};
 
 use crate::support::{Bench, Folders, guests, request};

@@ -2,9 +2,6 @@
 //! waits, or is made elsewhere. Pure: the controller brings records and the time. It knows no provider.
 
 pub use crate::state::job::Begun;
-use crate::state::job::version;
-
-use super::{End, is_over};
 use crate::{
     base::units::{Instant, Millis},
     lifecycle::plan,
@@ -12,8 +9,13 @@ use crate::{
         manifest::Resolved,
         workload::{Observation, Phase, Run, Workload},
     },
-    state::record::{AllocationRecord, Stage},
+    state::{
+        job::version,
+        record::{AllocationRecord, Stage},
+    },
 };
+
+use super::{End, is_over};
 
 /// The longest that a workload may take, where it is a job that has such a bound.
 pub fn of(workload: &Workload) -> Option<Millis> {

@@ -9,8 +9,7 @@ use serde::{
 };
 
 use super::pattern;
-use crate::base::names::Namespace;
-use crate::ports::identity::Scope;
+use crate::{base::names::Namespace, ports::identity::Scope};
 
 /// Namespaces by name or by pattern (`team-*`), as they stand in an instance file; without any: every namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -12,8 +12,10 @@ use std::{
 };
 
 use super::{Placed, Request, Spread, affinity::domain};
-use crate::base::units::MicroUsd;
-use crate::state::decision::{BoundSource, Certificate};
+use crate::{
+    base::units::MicroUsd,
+    state::decision::{BoundSource, Certificate},
+};
 
 /// More arcs than these are not solved together: the bound stays valid, and may be lower.
 const MOST_ARCS: usize = 2_000;

@@ -1,12 +1,11 @@
 //! A policy's calls.
 
 use async_trait::async_trait;
-use tradewind_core::plugin::Kind;
 use tradewind_core::{
     failure::{Failure, FailureKind},
     grant::Spaces,
     placement::{Answer, Request},
-    plugin::{Features, Identity, Policy},
+    plugin::{Features, Identity, Kind, Policy},
 };
 
 use super::{

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use tradewind_core::plugin::{Kind, Wanted};
 use tradewind_core::{
     capability::Attempt,
     failure::Failure,
     grant::{Grants, ProbeGrant, Spaces},
     offer::{Offer, OffersQuery},
-    plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked, closed},
+    plugin::{Destroyed, Features, Identity, Kind, Owned, Provider, Tracked, Wanted, closed},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tradewind_core::plugin::Kind;
 use tradewind_core::{
     names::{Digest, InstanceName},
-    plugin::Features,
+    plugin::{Features, Kind},
 };
 
 use super::{CanaryError, CanaryStart, Record, published::Published, split::Made};
