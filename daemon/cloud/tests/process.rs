@@ -879,6 +879,46 @@ async fn stubborn_processes_are_killed_with_all_they_started() {
     bench.clear().await;
 }
 
+/// Keeps a processor busy until it is dropped.
+struct Busy(std::process::Child);
+
+impl Busy {
+    fn new() -> Self {
+        let started = std::process::Command::new("/bin/sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn();
+        Self(started.unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A machine with so much to do that a start takes its time: what is told to stop before its command has begun waits for no grace, which is a
+/// minute here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stopped_while_it_starts_does_not_wait_for_its_grace() {
+    let mut bench = Bench::new().await;
+    let busy: Vec<Busy> = (0..8).map(|_| Busy::new()).collect();
+    let mut spec = command(&["sleep", "300"]);
+    spec.stop_grace = Millis::from_secs(60);
+    let keys: Vec<ProcessKey> = (0..40).map(|n| key(&format!("early-{n}"))).collect();
+    let brief = keys.iter().map(|key| async {
+        bench.ensure(key, spec.clone()).await.unwrap();
+        let _asked = bench.supervisor.remove(&bench.owner, key).await.unwrap();
+    });
+    futures::future::join_all(brief).await;
+    drop(busy);
+    for key in &keys {
+        bench.gone(key).await;
+    }
+    bench.clear().await;
+}
+
 /// Fills so many bytes, says so, and holds them.
 fn filling(bytes: usize) -> String {
     format!(

@@ -475,8 +475,8 @@ impl Subject {
     }
 }
 
-/// How long what a provider has told to stop may still be seen: longer than the time that a workload has for stopping where it names none (10 s).
-const STOPPING: Duration = Duration::from_secs(15);
+/// How long what a provider has told to stop may still be seen.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// A time that runs out, in growing steps.
 pub(crate) struct Waiting {

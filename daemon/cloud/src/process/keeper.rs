@@ -505,6 +505,18 @@ async fn outside(shared: &Arc<Shared>, slot: &Arc<Slot>, signal: Option<Signal>)
         .unwrap_or(0)
 }
 
+/// Returns once the command has begun: before, a signal could be lost.
+async fn begun(leader: &Leader) {
+    const LOOK: Duration = Duration::from_millis(10);
+    let wrapper = leader.pid().as_raw_nonzero().get();
+    while !tokio::task::spawn_blocking(move || proc::has_begun(wrapper))
+        .await
+        .unwrap_or(true)
+    {
+        sleep(LOOK).await;
+    }
+}
+
 /// Asks the group, and what has left it, to stop, then kills it. False when the supervisor closes meanwhile: the process is left as it is.
 async fn stop(
     shared: &Arc<Shared>,
@@ -514,6 +526,12 @@ async fn stop(
     grace: Millis,
 ) -> bool {
     const LOOK: Duration = Duration::from_millis(50);
+    tokio::select! {
+        biased;
+        () = shared.closing.cancelled() => return false,
+        () = leader.ended() => {}
+        _ = timeout(grace.std(), begun(leader)) => {}
+    }
     leader.signal(signal);
     let all_gone = async {
         let mut left = outside(shared, slot, Some(signal)).await;

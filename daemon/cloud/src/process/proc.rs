@@ -93,6 +93,23 @@ pub(super) fn is_wrapper(pid: i32, folder: &Path, mark: &str, run: u32) -> bool 
     wrapper(pid).is_some_and(|w| w.is_of(folder, mark) && w.run == run)
 }
 
+/// Whether the command of a wrapper has begun, as far as the system tells. Until then its child is a copy of it: a signal that comes between
+/// the fork and the end of the wrapper's traps in the child is lost there.
+pub(super) fn has_begun(wrapper: i32) -> bool {
+    let line = |pid: &str| fs::read(format!("/proc/{pid}/cmdline"));
+    let id = wrapper.to_string();
+    let (Ok(own), Ok(children)) = (
+        line(&id),
+        fs::read_to_string(format!("/proc/{wrapper}/task/{wrapper}/children")),
+    ) else {
+        return true;
+    };
+    children
+        .split_ascii_whitespace()
+        .next()
+        .is_some_and(|child| line(child).map_or(true, |line| line != own))
+}
+
 /// Every live wrapper of this machine.
 pub(super) fn wrappers() -> io::Result<Vec<Wrapper>> {
     Ok(pids()?.into_iter().filter_map(wrapper).collect())
