@@ -672,16 +672,16 @@ async fn what_a_workload_gets_on_a_cluster_is_what_was_written() -> Result<()> {
         .put("shop?namespace=red", &shop("red", "2Gi"))
         .await?;
     // Its task says so until the update returns, the deployment from then on.
-    let told = daemon
+    let told = |d: &Value| format!("{} {}", told(d), d["message"]);
+    let view = daemon
         .until("shop?namespace=red", "told of its claim", |d| {
-            d.to_string().contains("does not let it grow to 2Gi")
+            told(d).contains("does not let it grow to 2Gi")
         })
         .await?;
-    let text = told.to_string();
     assert!(
-        text.contains("the volume \\\"Web_Data..1\\\" was made for 1Gi")
-            && !text.contains("immutable"),
-        "{told:#}"
+        told(&view).contains("the volume \\\"Web_Data..1\\\" was made for 1Gi")
+            && !told(&view).contains("immutable"),
+        "{view:#}"
     );
     daemon
         .put("shop?namespace=red", &shop("red", "512Mi"))
