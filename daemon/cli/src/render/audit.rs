@@ -1,15 +1,20 @@
 //! The audit log for people: an entry is a line, a verdict a sentence.
 
 use tradewind_api::EventView;
-use tradewind_core::audit::{Line, Verdict};
+use tradewind_core::{
+    audit::{Line, Verdict},
+    event::Event,
+};
 
 use super::stream;
 
 pub fn entry(entry: &Line) -> String {
+    // As it was recorded, not as the API shows events: its hash is of these bytes.
     let event = entry
         .event
         .as_ref()
-        .and_then(|e| serde_json::from_str::<EventView>(e.get()).ok());
+        .and_then(|e| serde_json::from_str::<Event>(e.get()).ok())
+        .map(EventView::from);
     match event {
         Some(event) => format!(
             "{:>6}  {}  {}",
