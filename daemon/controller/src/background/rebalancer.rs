@@ -241,7 +241,7 @@ impl Rebalancer {
         let mine = work
             .all
             .iter()
-            .filter(|r| plan::serves(r, &task.name, task.target.as_ref()));
+            .filter(|r| r.serves(&task.name, task.target.as_ref()));
         let change = Change {
             now: hourly_now.unwrap_or(MicroUsd(0)),
             then,

@@ -8,7 +8,6 @@ use tokio::time::Instant as Tick;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
     failure::{Failure, FailureKind},
-    job,
     names::AllocationId,
     place_health::Place,
     plugin::{Destroyed, Plugins, Provider, Tracked},
@@ -87,7 +86,7 @@ impl Dispatcher {
             return CallOutcome::Failed(Box::new(provider_missing(&job.record)));
         };
         let removing = job.record.intent.stage == Stage::Removing;
-        if !removing && job::is_over(&job.record) {
+        if !removing && job.record.is_over() {
             return self.outcomes.over(&job).await.unwrap_or(CallOutcome::Done);
         }
         // Where nothing may exist, the provider is asked what it has before the region is: that may be all.

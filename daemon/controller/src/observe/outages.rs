@@ -13,7 +13,6 @@ use tradewind_core::{
     exhausted,
     failure::{Failure, FailureKind},
     health::{self, Silence},
-    job,
     names::AllocationId,
     place_health::Place,
     record::{AllocationRecord, Stage},
@@ -78,7 +77,7 @@ impl Outages {
             .deployments
             .values()
             .flat_map(|e| e.allocations.values())
-            .filter(|l| l.record.status.lost && !job::is_over(&l.record))
+            .filter(|l| l.record.status.lost && !l.record.is_over())
         {
             let quiet = Outage {
                 since: Tick::now(),
@@ -165,7 +164,7 @@ impl Outages {
         if record.status.lost
             || record.intent.stage == Stage::Removing
             || record.intent.hedge.is_some()
-            || job::is_over(record)
+            || record.is_over()
         {
             return Silence::Fine;
         }

@@ -191,9 +191,7 @@ fn tracked<'a>(
 ) -> Option<(&'a str, Tracked)> {
     match (&record.handle.state, record.intent.stage) {
         // What has ended is known for good.
-        (Some(_), Stage::Applied) if !record.status.ended.is_empty() && job::is_over(record) => {
-            None
-        }
+        (Some(_), Stage::Applied) if !record.status.ended.is_empty() && record.is_over() => None,
         (Some(state), Stage::Applied) if record.intent.provider == *provider => Some((
             &record.intent.offer.region,
             Tracked {

@@ -17,7 +17,6 @@ use tradewind_core::{
     capability::Clock,
     event::{Cause, Severity},
     health::Recovery,
-    job,
     ledger::Meter,
     names::{AllocationId, InstallationId},
     place_health::Place,
@@ -473,7 +472,7 @@ impl Reconciler {
                 }
                 // Of a job that is over there is nothing to be asked for.
                 (ChangeAction::Update | ChangeAction::Resize, Some(mut r), Some(want))
-                    if job::is_over(&r) =>
+                    if r.is_over() =>
                 {
                     (r.intent.workload, r.intent.need, r.intent.generation) =
                         (want.workload.clone(), want.need, work.record.generation);

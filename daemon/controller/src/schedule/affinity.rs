@@ -6,7 +6,7 @@ use tradewind_core::{
     manifest::Resolved,
     names::Namespace,
     placement::{self, Domain, Neighbour},
-    plan::{self, Placement},
+    plan::Placement,
     record::AllocationRecord,
 };
 
@@ -93,7 +93,7 @@ fn running<'a>(
     records: impl Iterator<Item = &'a AllocationRecord>,
 ) -> Vec<Domain> {
     let there = |r: &&AllocationRecord| {
-        plan::serves(r, &task.name, task.target.as_ref())
+        r.serves(&task.name, task.target.as_ref())
             && !r.status.lost
             && !r.status.phase.is_final()
             && r.intent.goal() > 0

@@ -271,7 +271,7 @@ impl Preemptor {
                     .find(|t| t.name == record.task && t.target == record.target);
                 let ended = record.status.phase.is_final();
                 let Some(task) = task.filter(|t| {
-                    t.priority < below && !ended && plan::serves(record, &t.name, t.target.as_ref())
+                    t.priority < below && !ended && record.serves(&t.name, t.target.as_ref())
                 }) else {
                     continue;
                 };

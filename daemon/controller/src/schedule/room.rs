@@ -6,7 +6,7 @@ use tradewind_core::{
     manifest::Target,
     names::{InstanceName, TaskName},
     placement::Table,
-    plan::{self, Placement},
+    plan::Placement,
     workload::Resources,
 };
 
@@ -38,7 +38,7 @@ impl Added<'_> {
             .iter()
             .filter(|r| r.intent.provider == p.provider && r.intent.offer.id == p.offer.id);
         let held: u32 = there
-            .filter(|r| plan::serves(r, self.task, self.target))
+            .filter(|r| r.serves(self.task, self.target))
             .map(|r| r.intent.replicas)
             .sum();
         p.replicas.saturating_sub(held)

@@ -25,7 +25,7 @@ pub(crate) fn leaves(
     task: &Resolved,
     closed: &BTreeSet<InstanceName>,
 ) -> bool {
-    let counts = plan::serves(record, &task.name, task.target.as_ref())
+    let counts = record.serves(&task.name, task.target.as_ref())
         && !record.intent.superseded
         && record.intent.goal() > 0;
     let stays = record.handle.state.is_some()

@@ -557,7 +557,7 @@ impl AllocationState {
 
     pub(crate) fn ready_replicas(&self) -> impl Iterator<Item = &Replica> {
         // What was seen there before says nothing about now.
-        let known = !self.record.status.lost || job::is_over(&self.record);
+        let known = !self.record.status.lost || self.record.is_over();
         let replicas = self
             .observation
             .iter()

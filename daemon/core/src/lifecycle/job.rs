@@ -29,11 +29,6 @@ pub struct Concluded {
     pub closes: bool,
 }
 
-/// Whether every replica of a job has ended for good: nothing of it is ever asked for again.
-pub fn is_over(record: &AllocationRecord) -> bool {
-    record.is_over()
-}
-
 /// The phase of a job of which everything has ended.
 pub fn outcome(record: &AllocationRecord) -> Phase {
     if record.status.ended.values().all(|end| end.succeeded) {
@@ -58,7 +53,7 @@ pub fn observation(record: &AllocationRecord) -> Option<Observation> {
     let message = trouble.map_or_else(String::new, |r| {
         format!("replica {}: {}", r.index, r.message)
     });
-    (is_over(record) && !replicas.is_empty()).then(|| Observation {
+    (record.is_over() && !replicas.is_empty()).then(|| Observation {
         allocation: record.id.clone(),
         phase: outcome(record),
         endpoints: Vec::new(),
@@ -78,7 +73,7 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
     }
     let begun = deadline::note_start(record, seen, now);
     let before = record.status.ended.len();
-    if is_over(record) && record.status.ended.is_empty() {
+    if record.is_over() && record.status.ended.is_empty() {
         record.status.ended = (0..record.intent.replicas)
             .map(|index| (index, End::blank(true)))
             .collect();
@@ -126,7 +121,7 @@ pub fn conclude(record: &mut AllocationRecord, seen: &mut Observation, now: Inst
     if closes {
         close(record);
     }
-    if is_over(record) {
+    if record.is_over() {
         if !closes {
             // What has ended needs its start no more; what is made elsewhere does.
             record.status.began = None;
@@ -183,7 +178,7 @@ pub fn set_aside(
         let over = |r: &&AllocationRecord| {
             let same = r.intent.need == need
                 && !plan::needs_new_replicas(&r.intent.workload, &task.workload);
-            plan::serves(r, &task.name, task.target.as_ref()) && is_over(r) && same
+            r.serves(&task.name, task.target.as_ref()) && r.is_over() && same
         };
         let done: Vec<_> = actual.iter().filter(over).collect();
         let replicas: u32 = done.iter().map(|r| r.intent.replicas).sum();
@@ -307,7 +302,7 @@ mod tests {
                 conclude(&mut job, &mut seen(Running, &[Running]), NOW),
                 Concluded::default()
             );
-            assert!(conclude(&mut job, &mut seen(end, &[end]), NOW).more && is_over(&job));
+            assert!(conclude(&mut job, &mut seen(end, &[end]), NOW).more && job.is_over());
             for later in [
                 seen(Gone, &[Gone]),
                 seen(Gone, &[]),
@@ -356,7 +351,7 @@ mod tests {
     fn a_job_that_was_over_before_ends_were_on_record_stays_so() {
         let mut job = record(task(2).workload, 2);
         job.status.phase = Succeeded;
-        assert!(is_over(&job) && observation(&job).is_none());
+        assert!(job.is_over() && observation(&job).is_none());
         let mut gone = seen(Gone, &[]);
         assert!(conclude(&mut job, &mut gone, NOW).more);
         assert_eq!((gone.phase, job.status.ended.len()), (Succeeded, 2));
@@ -383,7 +378,7 @@ mod tests {
                 job.intent.replicas,
                 job.intent.goal(),
                 gone.phase,
-                is_over(&job)
+                job.is_over()
             ),
             (1, 1, Succeeded, true)
         );

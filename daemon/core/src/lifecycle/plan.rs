@@ -116,14 +116,9 @@ pub fn need_digest(need: &Need) -> Digest {
     Digest::of(&serde_json::to_vec(need).unwrap_or_default())
 }
 
-/// Whether an allocation stands for its task: nothing has replaced it, and it is not on its way out.
-pub fn serves(record: &AllocationRecord, task: &TaskName, target: Option<&Target>) -> bool {
-    record.serves(task, target)
-}
-
 /// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
 pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
-    serves(record, &task.name, task.target.as_ref()) && record.intent.generation >= task.since
+    record.serves(&task.name, task.target.as_ref()) && record.intent.generation >= task.since
 }
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
@@ -309,7 +304,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
                     && !needs_new_replicas(&r.intent.workload, &want.workload)
             };
             let here = || actual.iter().filter(same_place);
-            let serving = |r: &&AllocationRecord| serves(r, &want.task, want.target.as_ref());
+            let serving = |r: &&AllocationRecord| r.serves(&want.task, want.target.as_ref());
             let existing = here().find(|r| serving(r) && fits(r));
             let existing = existing
                 .or_else(|| here().find(|r| fits(r) && returns(r)))

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{End, is_over};
+use super::End;
 
 /// The longest that a workload may take, where it is a job that has such a bound.
 pub fn of(workload: &Workload) -> Option<Millis> {
@@ -27,7 +27,7 @@ pub fn of(workload: &Workload) -> Option<Millis> {
 
 /// Takes into a record when its first attempt began, by the provider's clock within what can be. True: it has become known.
 pub(super) fn note_start(record: &mut AllocationRecord, seen: &Observation, now: Instant) -> bool {
-    if record.status.began.is_some() || of(&record.intent.workload).is_none() || is_over(record) {
+    if record.status.began.is_some() || of(&record.intent.workload).is_none() || record.is_over() {
         return false;
     }
     let runs = |phase: Phase| matches!(phase, Phase::Running | Phase::Succeeded);
@@ -60,7 +60,7 @@ pub fn begun<'a>(
                 || r.status.lost
                 || r.intent.stage == Stage::Removing
                 || r.status.phase == Phase::Gone
-                || is_over(r)
+                || r.is_over()
         };
         let same = |r: &&AllocationRecord| {
             let mine =

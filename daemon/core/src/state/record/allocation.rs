@@ -151,7 +151,7 @@ impl AllocationRecord {
         let is_job = matches!(self.intent.workload.run, Run::Job { .. });
         let written = self.intent.replicas > 0
             && (0..self.intent.replicas).all(|index| self.status.ended.contains_key(&index));
-        // Written before ends were on self.
+        // Written before ends were on record.
         let before = self.status.ended.is_empty()
             && self.intent.stage == Stage::Applied
             && self.status.phase == Phase::Succeeded;
