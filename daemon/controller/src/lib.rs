@@ -1,6 +1,6 @@
 //! The controller: compares what is desired with what is, and closes the gap. Level-triggered; events are only hints.
 //! Everybody else talks to it through its `Handle`. It must not know how plugins are run, where the state lies, or who asks over which protocol: it sees
-//! core's ports alone.
+//! core's ports alone, and answers with the types of the API.
 
 mod background;
 mod execute;

@@ -1,6 +1,6 @@
 //! Simulation: a trace of requests against recorded offers, with a real policy. Pure and deterministic: the only clock is the simulated one,
 //! which jumps from one event to the next (somebody asks, something ends, offers change). What is free, what a policy is asked, which of its
-//! answers count and who gives way to whom is decided by the code that decides for real clouds.
+//! answers count and who gives way to whom is decided by the code that decides for real clouds. It must not know clouds, how a policy is run, or who reads the report.
 //!
 //! What is simplified: a replica runs from the moment it has a place, and ends when its time is over; nothing fails.
 

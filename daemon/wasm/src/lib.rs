@@ -1,5 +1,6 @@
 //! The plugin host: the only crate that knows wasmtime. Providers and policies enter as files in a folder and leave as the traits of
 //! `tradewind_core::plugin`; everything in between (engine, audit, limits, reload, history) stays here.
+//! It must not know deployments, what is decided, or what a capability does outside.
 //!
 //! The plugin folder holds components (`NAME.wasm`) and instance files (`NAME.toml`), each of which configures one use of a component. A
 //! component that no instance file names is active under its own name if it needs no grant and takes empty settings, so that dropping

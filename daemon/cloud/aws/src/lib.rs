@@ -1,7 +1,8 @@
 //! The outer side of the AWS capability: EC2 and Elastic Load Balancing.
 //!
 //! Every argument is checked against the grant (`allow`), names, tokens and tags are made here (`tokens`), and only what bears the tag of the
-//! asking plugin instance is changed or removed. Credentials go from their source to the signer and nowhere else; no type of the SDK leaves.
+//! asking plugin instance is changed or removed. Credentials go from their source to the signer and nowhere else; no type of the SDK leaves. It must not know
+//! plugins or deployments.
 
 mod account;
 mod allow;

@@ -2,7 +2,7 @@
 //!
 //! Containers are found by what stands on them: a name made of the instance, the allocation and the replica, and labels, one of which holds
 //! the digest of the spec. So nothing need be remembered, a killed daemon's successor finds each container again, and none is started twice.
-//! What bears no label of the asking instance is never touched.
+//! What bears no label of the asking instance is never touched. It must not know plugins or deployments.
 
 mod archive;
 mod body;
