@@ -4,6 +4,7 @@
     reason = "a binary has no outside: pub means that other modules of it may use it"
 )]
 
+mod clouds;
 mod installation;
 mod local;
 mod serve;

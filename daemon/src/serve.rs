@@ -20,12 +20,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future::BoxFuture, stream};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tradewind_aws::Accounts;
 use tradewind_cloud::{SystemClock, process};
-use tradewind_containers::{Engines, PortMoved};
 use tradewind_controller as controller;
 use tradewind_core::{
     capability::Clock,
@@ -38,11 +40,14 @@ use tradewind_core::{
     vital,
 };
 use tradewind_credentials::{Credentials, Vault, owners};
-use tradewind_kubernetes::Clusters;
 use tradewind_store::Database;
 use tradewind_wasm::{Compiling, Program};
 
-use crate::{installation, local::COMPILE};
+use crate::{
+    clouds::{Clouds, PortMoved},
+    installation,
+    local::COMPILE,
+};
 use tradewind_config::{
     Config, Effective, Overrides, environment,
     runtime_file::{Daemon, RuntimeFile},
@@ -431,31 +436,22 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         clock.clone(),
     )
     .await?;
-    let clusters = clusters(config);
-    let engines = engines(config);
-    let capabilities = capabilities(
-        config,
-        &processes,
-        clusters.clone(),
-        engines.clone(),
-        clock.clone(),
-    )?;
+    let clouds = Clouds::new(config);
+    let capabilities = capabilities(config, &processes, &clouds, clock.clone())?;
     let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
         plugins: Arc::new(plugins.clone()),
         plugin_changes: plugins.handle().subscribe(),
         clock,
-        prober: Arc::new(tradewind_cloud::probe::Checks::new(Arc::new(
-            engines.clone(),
-        ))),
+        prober: Arc::new(tradewind_cloud::probe::Checks::new(clouds.listeners())),
         paces: Arc::new(processes.clone()),
         registries: Arc::new(tradewind_cloud::registry::Client::new(
             USER_AGENT,
             config.registries.clone(),
             credentials(config),
         )?),
-        hints: hints(&processes, &clusters),
+        hints: hints(&processes, &clouds),
     };
     let controller = controller::start(controller_options(config), surroundings)
         .await
@@ -482,12 +478,10 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
             record_notices(notices, controller.handle()),
         ));
     }
-    if let Some(moved) = engines.notices() {
-        tokio::spawn(vital::part(
-            "record of moved ports",
-            record_moved(moved, controller.handle()),
-        ));
-    }
+    tokio::spawn(vital::part(
+        "record of moved ports",
+        record_moved(clouds.moved_ports(), controller.handle()),
+    ));
     let backup = tradewind_backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
     tidying.spawn(vital::part(
@@ -549,12 +543,12 @@ async fn record_notices(
 }
 
 /// Tells in the event log which containers got other ports. Runs until the last engine goes.
-async fn record_moved(mut moved: mpsc::Receiver<PortMoved>, controller: controller::Handle) {
+async fn record_moved(mut moved: BoxStream<'static, PortMoved>, controller: controller::Handle) {
     while let Some(PortMoved {
         allocation,
         replica,
         message,
-    }) = moved.recv().await
+    }) = moved.next().await
     {
         controller
             .note_of(
@@ -626,44 +620,20 @@ fn program() -> Option<PathBuf> {
 pub fn capabilities(
     config: &Config,
     processes: &process::Supervisor,
-    clusters: Clusters,
-    engines: Engines,
+    clouds: &Clouds,
     clock: Arc<dyn Clock>,
 ) -> Result<tradewind_wasm::Capabilities, Error> {
-    let credentials = credentials(config);
-    let secrets = config.secrets.clone();
     let outbound = tradewind_cloud::http::Options {
         user_agent: USER_AGENT.to_owned(),
-        secrets: secrets.clone(),
+        secrets: config.secrets.clone(),
     };
-    let outbound = tradewind_cloud::http::Client::new(&outbound, credentials.clone())?;
-    Ok(tradewind_wasm::Capabilities {
+    let outbound = tradewind_cloud::http::Client::new(&outbound, credentials(config))?;
+    Ok(clouds.lend(tradewind_wasm::Capabilities {
         processes: Arc::new(processes.clone()),
         http: Arc::new(outbound),
-        containers: Arc::new(engines),
-        kubernetes: Arc::new(clusters),
-        aws: Arc::new(Accounts::new(tradewind_aws::Options {
-            credentials,
-            secrets,
-        })),
         clock,
-    })
-}
-
-/// The container engines that instances name.
-pub fn engines(config: &Config) -> Engines {
-    Engines::new(tradewind_containers::Options {
-        credentials: credentials(config),
-        secrets: config.secrets.clone(),
-    })
-}
-
-/// The clusters that instances name.
-pub fn clusters(config: &Config) -> Clusters {
-    Clusters::new(tradewind_kubernetes::Options {
-        credentials: credentials(config),
-        secrets: config.secrets.clone(),
-    })
+        ..tradewind_wasm::Capabilities::none()
+    }))
 }
 
 /// Where the daemon's credentials come from.
@@ -779,7 +749,7 @@ pub fn controller_options(config: &Config) -> controller::Options {
 }
 
 /// The supervisor's and the clusters' changes as the controller wants them. Missed ones are found by its timer.
-fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hints {
+fn hints(processes: &process::Supervisor, clouds: &Clouds) -> controller::Hints {
     let changes = stream::unfold(processes.changes(), |mut changes| async move {
         Some((changes.next().await?, changes))
     });
@@ -789,7 +759,7 @@ fn hints(processes: &process::Supervisor, clusters: &Clusters) -> controller::Hi
             process::Change::Missed => None,
         }
     });
-    stream::select(of_allocations, clusters.changes()).boxed()
+    stream::select(of_allocations, clouds.changes()).boxed()
 }
 
 /// The data folder is for the daemon's user alone: it holds the output of processes.

@@ -117,6 +117,7 @@ pub(crate) fn behind(real: &Capabilities, script: &Arc<Script>) -> Capabilities 
             real: real.aws.clone(),
             script: script.clone(),
         }),
+        absent: real.absent,
         clock: real.clock.clone(),
     }
 }

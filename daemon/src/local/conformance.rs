@@ -16,7 +16,7 @@ use tradewind_wasm::{PluginSource, StandaloneHost};
 
 use super::author::compile_cache;
 use super::{Error, render};
-use crate::serve;
+use crate::{clouds::Clouds, serve};
 use tradewind_cli::{
     args::{Globals, PluginTest},
     output::Output,
@@ -127,10 +127,9 @@ async fn suite(config: &Config, piece: &PluginSource, options: Options) -> Resul
         ..serve::process_options(config, folder.clone())
     });
     let processes = started.await.map_err(|e| serve(e.into()))?;
-    let (clusters, engines) = (serve::clusters(config), serve::engines(config));
+    let clouds = Clouds::new(config);
     let capabilities =
-        serve::capabilities(config, &processes, clusters, engines, Arc::new(SystemClock))
-            .map_err(serve)?;
+        serve::capabilities(config, &processes, &clouds, Arc::new(SystemClock)).map_err(serve)?;
     let cache = compile_cache()?;
     let bench = StandaloneHost::start(cache.clone(), serve::compiling(config.compile.clone()))
         .await

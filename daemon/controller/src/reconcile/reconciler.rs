@@ -90,7 +90,7 @@ impl Reconciler {
     /// Runs until the controller stops.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut plugins = self.plugin_changes.clone();
-        let mut before = self.plugins.snapshot();
+        let (mut version, mut before) = (*plugins.borrow_and_update(), self.plugins.snapshot());
         while !self.stop.is_cancelled() {
             loop {
                 let ready = lock(&self.cache).drain_ready(Tick::now());
@@ -111,7 +111,10 @@ impl Reconciler {
                 () = self.wake.notified() => {}
                 () = delayed => {}
                 changed = plugins.changed() => match changed {
+                    // The plugin host looked at its folder and found nothing else to serve.
+                    Ok(()) if *plugins.borrow() == version => {}
                     Ok(()) => {
+                        version = *plugins.borrow_and_update();
                         let now = self.plugins.snapshot();
                         self.place_health.reset_changed_providers(&now);
                         self.tell_closed(&before, &now).await;

@@ -22,6 +22,13 @@ pub enum Error {
         instance: InstanceName,
         grant: &'static str,
     },
+    #[error(
+        "it imports \"{import}\", which this daemon was built without: use a build with the feature \"{feature}\""
+    )]
+    Absent {
+        import: String,
+        feature: &'static str,
+    },
     #[error("it imports \"{import}\", which no policy may use: decisions must replay")]
     PolicyImport { import: String },
     #[error("it imports \"{import}\", which this daemon does not offer")]
@@ -62,13 +69,16 @@ pub(crate) fn kind(exports: &[String]) -> Result<Kind, Error> {
     }
 }
 
+/// `absent`: capabilities that this build does not have.
+///
 /// # Errors
-/// For the first import that is not granted or not known, and for a component of another world.
+/// For the first import that is not granted, not known or absent, and for a component of another world.
 pub(crate) fn audit(
     imports: &[String],
     exports: &[String],
     instance: &InstanceName,
     grants: &Grants,
+    absent: &[&str],
 ) -> Result<Audit, Error> {
     let kind = kind(exports)?;
     let mut wasi = false;
@@ -95,6 +105,12 @@ pub(crate) fn audit(
                 if kind == Kind::Policy {
                     return Err(Error::PolicyImport {
                         import: import.clone(),
+                    });
+                }
+                if absent.contains(&capability.name) {
+                    return Err(Error::Absent {
+                        import: import.clone(),
+                        feature: capability.name,
                     });
                 }
                 (capability.granted)(grants)
@@ -168,7 +184,32 @@ mod tests {
             &[export.to_owned()],
             &"x".parse().unwrap(),
             grants,
+            &[],
         )
+    }
+
+    #[test]
+    fn a_capability_that_the_build_lacks_is_named_before_its_grant() {
+        let audited = |absent: &[&str]| {
+            let imports = ["tradewind:aws/ec2@0.1.0".to_owned()];
+            let exports = [PROVIDER.to_owned()];
+            audit(
+                &imports,
+                &exports,
+                &"x".parse().unwrap(),
+                &Grants::default(),
+                absent,
+            )
+        };
+        let error = audited(&["aws"]).unwrap_err();
+        assert!(
+            matches!(error, Error::Absent { feature: "aws", .. }),
+            "{error}"
+        );
+        assert!(matches!(
+            audited(&["kubernetes"]),
+            Err(Error::Ungranted { .. })
+        ));
     }
 
     const PROVIDER: &str = "tradewind:plugin/cloud-provider@0.1.0";

@@ -25,15 +25,18 @@ use crate::{
 
 pub(super) struct Components {
     toolchain: Toolchain,
+    /// The capabilities that this build does not have.
+    absent: &'static [&'static str],
     compiled: Mutex<HashMap<Digest, Weak<Compiled>>>,
     /// Turns of those that want the same bytes compiled.
     turns: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Components {
-    pub(super) fn new(toolchain: Toolchain) -> Self {
+    pub(super) fn new(toolchain: Toolchain, absent: &'static [&'static str]) -> Self {
         Self {
             toolchain,
+            absent,
             compiled: Mutex::default(),
             turns: Mutex::default(),
         }
@@ -85,7 +88,13 @@ impl Components {
                 },
                 survey::Error::Bounds(why) => Error::Bounds(why),
             })?;
-        audit::audit(&outline.imports, &outline.exports, instance, grants)?;
+        audit::audit(
+            &outline.imports,
+            &outline.exports,
+            instance,
+            grants,
+            self.absent,
+        )?;
         if let Some(compiler) = self.toolchain.compiler() {
             let answer = self
                 .toolchain

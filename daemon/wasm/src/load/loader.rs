@@ -44,7 +44,7 @@ impl Loader {
     ) -> Self {
         Self {
             engine: toolchain.engine().clone(),
-            components: Components::new(toolchain.clone()),
+            components: Components::new(toolchain.clone(), capabilities.absent),
             toolchain,
             capabilities,
             effects: TaskTracker::new(),
@@ -76,7 +76,13 @@ impl Loader {
             .components
             .compile(component, component_digest, &instance, &file.grants)
             .await?;
-        let found = audit::audit(&code.imports, &code.exports, &instance, &file.grants)?;
+        let found = audit::audit(
+            &code.imports,
+            &code.exports,
+            &instance,
+            &file.grants,
+            self.capabilities.absent,
+        )?;
         if code.weight > self.engine.ceilings().slots {
             return Err(Error::Resources {
                 needs: format!("{} memories or tables", code.weight),

@@ -27,6 +27,8 @@ pub struct Capabilities {
     pub containers: Arc<dyn Containers>,
     pub kubernetes: Arc<dyn Kubernetes>,
     pub aws: Arc<dyn Aws>,
+    /// The names, under `[grants]`, of capabilities that this build does not have: who imports one of them is refused.
+    pub absent: &'static [&'static str],
     pub clock: Arc<dyn Clock>,
 }
 
@@ -70,6 +72,7 @@ impl Capabilities {
             containers: Arc::new(Nothing),
             kubernetes: Arc::new(Nothing),
             aws: Arc::new(Nothing),
+            absent: &[],
             clock: Arc::new(Nothing),
         }
     }

@@ -7,7 +7,6 @@
     reason = "generated"
 )]
 
-/// Both worlds share the provider world's types and log.
 pub(crate) mod provider {
     wasmtime::component::bindgen!({
         path: "../../wit/v0.1",
@@ -17,14 +16,18 @@ pub(crate) mod provider {
     });
 }
 
+pub mod lent;
+
+/// What a policy is asked is lent to the call, not copied for it: a request has columns of tens of thousands of offers.
 pub(crate) mod policy {
     wasmtime::component::bindgen!({
         path: "../../wit/v0.1",
         world: "policy",
+        ownership: Borrowing { duplicate_if_necessary: true },
         imports: { default: async | trappable },
         exports: { default: async },
         with: {
-            "tradewind:plugin/types": super::provider::tradewind::plugin::types,
+            "tradewind:plugin/types": super::lent,
             "tradewind:plugin/log": super::provider::tradewind::plugin::log,
         },
     });

@@ -13,8 +13,8 @@ use tradewind_core::{
 
 use super::{
     bindings::{
+        lent::{Metric, Offers},
         policy::exports::tradewind::plugin::scheduling_policy as wit,
-        provider::tradewind::plugin::types::{Metric, Offers},
     },
     convert::{Nonsense, nonsense},
 };
@@ -66,15 +66,55 @@ struct Cached {
 }
 
 /// Everything of a request that depends on the offers alone.
-#[derive(Clone)]
-struct Columns {
+pub(super) struct Columns {
     strings: Vec<String>,
-    offers: Offers,
+    offers: OfferColumns,
     provider_of: Vec<u32>,
 }
 
+/// The contract's `offers`, owned; what nobody asked for is empty.
+#[derive(Default)]
+struct OfferColumns {
+    id: Vec<u32>,
+    region: Vec<u32>,
+    zone: Vec<u32>,
+    size: Vec<u32>,
+    cpu: Vec<u32>,
+    memory: Vec<u64>,
+    disk: Vec<u64>,
+    accelerator: Vec<u32>,
+    accelerator_count: Vec<u32>,
+    accelerator_memory: Vec<u64>,
+    price: Vec<u64>,
+    price_unit: Vec<u8>,
+    memory_price: Vec<u64>,
+    setup_price: Vec<u64>,
+    egress_price: Vec<u64>,
+    shared: Vec<u8>,
+    capacity: Vec<u32>,
+    free_cpu: Vec<u64>,
+    free_memory: Vec<u64>,
+    spot: Vec<u8>,
+    performance: Vec<f64>,
+    availability: Vec<f64>,
+    latency: Vec<f64>,
+    bandwidth: Vec<f64>,
+    interruption_rate: Vec<f64>,
+    failure_rate: Vec<f64>,
+    time_to_ready: Vec<f64>,
+    load: Vec<f64>,
+    carbon: Vec<f64>,
+    source: Vec<u32>,
+    quoted_at: Vec<u64>,
+    label_start: Vec<u32>,
+    labels: Vec<u32>,
+    metrics: Vec<(String, Vec<f64>)>,
+}
+
 impl Cache {
-    fn columns(&self, offers: &Arc<Vec<PlacedOffer>>, wants: wit::Columns) -> Arc<Columns> {
+    /// The columns of a request's offers: what the policy asked for, and what the batch needs besides.
+    pub(super) fn columns(&self, request: &Request, asked: wit::Columns) -> Arc<Columns> {
+        let (offers, wants) = (&request.offers, wanted(request, asked));
         let mut slot = self.0.lock();
         if let Some(cached) = slot.as_ref()
             && cached.wants == wants
@@ -115,55 +155,201 @@ fn wanted(request: &Request, asked: wit::Columns) -> wit::Columns {
     wants
 }
 
-pub(super) fn request(
-    request: &Request,
-    settings: &str,
+/// The columns of one batch. What is as long as its offers or its candidates is lent, not copied.
+pub(super) struct Batch<'a> {
+    request: &'a Request,
+    settings: &'a str,
     asked: wit::Columns,
-    cache: &Cache,
-) -> wit::PlaceRequest {
-    let cached = cache.columns(&request.offers, wanted(request, asked));
-    let Columns {
-        strings,
-        offers,
-        provider_of,
-    } = (*cached).clone();
-    let mut late = Late {
-        base: u32::try_from(strings.len()).unwrap_or(u32::MAX),
-        list: strings,
-        number: HashMap::new(),
-    };
-    let hourly = asked.contains(wit::Columns::TERMS)
-        || request.tasks.iter().any(|t| t.max_hourly != MicroUsd::MAX);
-    let terms = asked.contains(wit::Columns::TERMS);
-    let tasks = tasks(request, &mut late);
-    let shapes = shapes(request, &mut late);
-    let c = &request.candidates;
-    wit::PlaceRequest {
-        strings: late.list,
-        settings: settings.to_owned(),
-        seed: request.seed,
-        tasks,
-        shapes,
-        candidates: wit::Candidates {
-            offer: c.offer.clone(),
-            cost: if c.expected.is_empty() {
-                c.cost.clone()
-            } else {
-                c.expected.clone()
+    columns: &'a Columns,
+    /// Those of the offers, then those of the batch.
+    strings: Vec<&'a str>,
+    metrics: Vec<Metric<'a>>,
+    tasks: TaskColumns,
+    shapes: ShapeColumns,
+}
+
+impl<'a> Batch<'a> {
+    /// `columns`: those of the request's offers.
+    pub(super) fn new(
+        request: &'a Request,
+        settings: &'a str,
+        asked: wit::Columns,
+        columns: &'a Columns,
+    ) -> Self {
+        let mut late = Late {
+            list: columns.strings.iter().map(String::as_str).collect(),
+            number: HashMap::new(),
+        };
+        let tasks = tasks(request, &mut late);
+        let shapes = shapes(request, &mut late);
+        let metrics = columns.offers.metrics.iter();
+        Self {
+            request,
+            settings,
+            asked,
+            columns,
+            strings: late.list,
+            metrics: metrics
+                .map(|(name, values)| Metric { name, values })
+                .collect(),
+            tasks,
+            shapes,
+        }
+    }
+
+    pub(super) fn lend(&self) -> wit::PlaceRequest<'_> {
+        let (tasks, c) = (&self.request.tasks, &self.request.candidates);
+        let terms = self.asked.contains(wit::Columns::TERMS);
+        let hourly = terms || tasks.iter().any(|t| t.max_hourly != MicroUsd::MAX);
+        wit::PlaceRequest {
+            strings: &self.strings,
+            settings: self.settings,
+            seed: self.request.seed,
+            tasks: self.tasks.lend(),
+            shapes: self.shapes.lend(&c.start),
+            candidates: wit::Candidates {
+                offer: &c.offer,
+                cost: if c.expected.is_empty() {
+                    &c.cost
+                } else {
+                    &c.expected
+                },
+                hourly: if hourly { &c.hourly } else { &[] },
+                units: if terms { &c.units } else { &[] },
+                hours: if terms { &c.hours } else { &[] },
             },
-            hourly: if hourly { c.hourly.clone() } else { Vec::new() },
-            units: if terms { c.units.clone() } else { Vec::new() },
-            hours: if terms { c.hours.clone() } else { Vec::new() },
-        },
-        offers,
-        provider_of,
+            offers: self.columns.offers.lend(&self.metrics),
+            provider_of: &self.columns.provider_of,
+        }
+    }
+}
+
+/// The contract's `tasks`, owned.
+struct TaskColumns {
+    namespace: Vec<u32>,
+    deployment: Vec<u32>,
+    name: Vec<u32>,
+    shape: Vec<u32>,
+    replicas: Vec<u32>,
+    priority: Vec<i32>,
+    job: Vec<u8>,
+    spread: Vec<u8>,
+    spread_max: Vec<u32>,
+    max_hourly: Vec<u64>,
+    current_start: Vec<u32>,
+    current_offer: Vec<u32>,
+    current_replicas: Vec<u32>,
+    label_start: Vec<u32>,
+    labels: Vec<u32>,
+    affinity: Vec<u32>,
+    affinity_domain: Vec<u8>,
+    anti_affinity: Vec<u32>,
+    anti_affinity_domain: Vec<u8>,
+    deadline: Vec<u64>,
+    migration_cost: Vec<u64>,
+    egress: Vec<u64>,
+    request_rate: Vec<f64>,
+}
+
+/// The contract's `shapes`, owned, but for where each one's candidates begin.
+struct ShapeColumns {
+    cpu: Vec<u32>,
+    memory: Vec<u64>,
+    disk: Vec<u64>,
+    accelerator: Vec<u32>,
+    accelerator_count: Vec<u32>,
+    duration: Vec<u64>,
+}
+
+impl TaskColumns {
+    fn lend(&self) -> wit::Tasks<'_> {
+        wit::Tasks {
+            namespace: &self.namespace,
+            deployment: &self.deployment,
+            name: &self.name,
+            shape: &self.shape,
+            replicas: &self.replicas,
+            priority: &self.priority,
+            job: &self.job,
+            spread: &self.spread,
+            spread_max: &self.spread_max,
+            max_hourly: &self.max_hourly,
+            current_start: &self.current_start,
+            current_offer: &self.current_offer,
+            current_replicas: &self.current_replicas,
+            label_start: &self.label_start,
+            labels: &self.labels,
+            affinity: &self.affinity,
+            affinity_domain: &self.affinity_domain,
+            anti_affinity: &self.anti_affinity,
+            anti_affinity_domain: &self.anti_affinity_domain,
+            deadline: &self.deadline,
+            migration_cost: &self.migration_cost,
+            egress: &self.egress,
+            request_rate: &self.request_rate,
+        }
+    }
+}
+
+impl ShapeColumns {
+    fn lend<'a>(&'a self, candidate_start: &'a [u32]) -> wit::Shapes<'a> {
+        wit::Shapes {
+            cpu: &self.cpu,
+            memory: &self.memory,
+            disk: &self.disk,
+            accelerator: &self.accelerator,
+            accelerator_count: &self.accelerator_count,
+            duration: &self.duration,
+            candidate_start,
+        }
+    }
+}
+
+impl OfferColumns {
+    fn lend<'a>(&'a self, metrics: &'a [Metric<'a>]) -> Offers<'a> {
+        Offers {
+            strings: &[],
+            id: &self.id,
+            region: &self.region,
+            zone: &self.zone,
+            size: &self.size,
+            cpu: &self.cpu,
+            memory: &self.memory,
+            disk: &self.disk,
+            accelerator: &self.accelerator,
+            accelerator_count: &self.accelerator_count,
+            accelerator_memory: &self.accelerator_memory,
+            price: &self.price,
+            price_unit: &self.price_unit,
+            memory_price: &self.memory_price,
+            setup_price: &self.setup_price,
+            egress_price: &self.egress_price,
+            shared: &self.shared,
+            capacity: &self.capacity,
+            free_cpu: &self.free_cpu,
+            free_memory: &self.free_memory,
+            spot: &self.spot,
+            performance: &self.performance,
+            availability: &self.availability,
+            latency: &self.latency,
+            bandwidth: &self.bandwidth,
+            interruption_rate: &self.interruption_rate,
+            failure_rate: &self.failure_rate,
+            time_to_ready: &self.time_to_ready,
+            load: &self.load,
+            carbon: &self.carbon,
+            source: &self.source,
+            quoted_at: &self.quoted_at,
+            label_start: &self.label_start,
+            labels: &self.labels,
+            metrics,
+        }
     }
 }
 
 /// Strings of one batch, behind those of its offers. A text may so appear twice; texts compare, numbers need not.
 struct Late<'a> {
-    base: u32,
-    list: Vec<String>,
+    list: Vec<&'a str>,
     number: HashMap<&'a str, u32>,
 }
 
@@ -172,11 +358,9 @@ impl<'a> Late<'a> {
         if text.is_empty() {
             return 0;
         }
-        let next = self
-            .base
-            .saturating_add(u32::try_from(self.number.len()).unwrap_or(u32::MAX));
+        let next = count(self.list.len());
         *self.number.entry(text).or_insert_with(|| {
-            self.list.push(text.to_owned());
+            self.list.push(text);
             next
         })
     }
@@ -186,7 +370,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
+fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> TaskColumns {
     let all = &request.tasks;
     let mut current_start = vec![0];
     let mut current_offer = Vec::new();
@@ -205,7 +389,7 @@ fn tasks<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Tasks {
         }
         label_start.push(count(labels.len() / 2));
     }
-    wit::Tasks {
+    TaskColumns {
         namespace: all
             .iter()
             .map(|t| strings.add(t.namespace.as_str()))
@@ -296,9 +480,9 @@ fn kind(over: Spread) -> u8 {
     }
 }
 
-fn shapes<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Shapes {
+fn shapes<'a>(request: &'a Request, strings: &mut Late<'a>) -> ShapeColumns {
     let all = &request.shapes;
-    wit::Shapes {
+    ShapeColumns {
         cpu: all.iter().map(|s| s.resources.cpu.0).collect(),
         memory: all.iter().map(|s| s.resources.memory.0).collect(),
         disk: all.iter().map(|s| s.resources.disk.0).collect(),
@@ -316,7 +500,6 @@ fn shapes<'a>(request: &'a Request, strings: &mut Late<'a>) -> wit::Shapes {
             .map(|s| s.resources.accelerators.first().map_or(0, |a| a.count))
             .collect(),
         duration: all.iter().map(|s| s.duration.0).collect(),
-        candidate_start: request.candidates.start.clone(),
     }
 }
 
@@ -358,8 +541,7 @@ fn columns(placed: &[PlacedOffer], wants: wit::Columns) -> Columns {
     } else {
         Vec::new()
     };
-    let offers = Offers {
-        strings: Vec::new(),
+    let offers = OfferColumns {
         id: column!(C::ID, |o| s.add(&o.id)),
         region: column!(C::REGION, |o| s.add(&o.region)),
         zone: column!(C::ZONE, |o| s.add(&o.zone)),
@@ -407,19 +589,16 @@ fn columns(placed: &[PlacedOffer], wants: wit::Columns) -> Columns {
 }
 
 /// One column per name; NaN where an offer lacks it.
-fn metrics(placed: &[PlacedOffer]) -> Vec<Metric> {
-    let mut out: Vec<Metric> = Vec::new();
+fn metrics(placed: &[PlacedOffer]) -> Vec<(String, Vec<f64>)> {
+    let mut out: Vec<(String, Vec<f64>)> = Vec::new();
     let mut at: HashMap<&str, usize> = HashMap::new();
     for (i, p) in placed.iter().enumerate() {
         for (name, value) in &p.offer.metrics {
             let n = *at.entry(name).or_insert_with(|| {
-                out.push(Metric {
-                    name: name.to_string(),
-                    values: vec![f64::NAN; placed.len()],
-                });
+                out.push((name.to_string(), vec![f64::NAN; placed.len()]));
                 out.len() - 1
             });
-            if let Some(cell) = out.get_mut(n).and_then(|m| m.values.get_mut(i)) {
+            if let Some(cell) = out.get_mut(n).and_then(|(_, values)| values.get_mut(i)) {
                 *cell = *value;
             }
         }

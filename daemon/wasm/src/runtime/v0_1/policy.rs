@@ -10,7 +10,8 @@ use tradewind_core::{
 
 use super::{
     bindings::policy::{PolicyPre, exports::tradewind::plugin::scheduling_policy as wit},
-    convert, place,
+    convert,
+    place::{self, Batch},
 };
 use crate::runtime::{
     call::{Runner, within},
@@ -64,12 +65,14 @@ impl Policy for PolicyVersion {
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {
         let mut open = self.runner.open("place").await?;
-        let columns = place::request(request, &self.settings, self.columns, &self.cache);
+        let columns = self.cache.columns(request, self.columns);
+        let batch = Batch::new(request, &self.settings, self.columns, &columns);
+        let asked = batch.lend();
         let outcome = within(self.runner.deadline(), async {
             let instance = self.pre.instantiate_async(&mut open.store).await?;
             instance
                 .tradewind_plugin_scheduling_policy()
-                .call_place(&mut open.store, &columns)
+                .call_place(&mut open.store, asked)
                 .await
         })
         .await;

@@ -1,0 +1,128 @@
+//! The clients of clouds that this daemon was built with: one cargo feature each. A capability without its client is absent: the plugin host
+//! refuses who asks for it. Knows neither plugins nor the controller.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream, stream::BoxStream};
+use tradewind_config::Config;
+use tradewind_core::{
+    capability::{Listeners, Probed},
+    names::{AllocationId, InstanceName},
+};
+use tradewind_wasm::Capabilities;
+
+/// The names, under `[grants]`, of the capabilities that this daemon was built without.
+const ABSENT: &[&str] = &[
+    #[cfg(not(feature = "aws"))]
+    "aws",
+    #[cfg(not(feature = "containers"))]
+    "containers",
+    #[cfg(not(feature = "kubernetes"))]
+    "kubernetes",
+];
+
+/// A replica whose port was taken by somebody else, and what was done about it.
+pub struct PortMoved {
+    pub allocation: AllocationId,
+    pub replica: u32,
+    pub message: String,
+}
+
+/// One client for each cloud. Cheap to clone.
+#[derive(Clone)]
+pub struct Clouds {
+    #[cfg(feature = "aws")]
+    accounts: Arc<tradewind_aws::Accounts>,
+    #[cfg(feature = "containers")]
+    engines: tradewind_containers::Engines,
+    #[cfg(feature = "kubernetes")]
+    clusters: tradewind_kubernetes::Clusters,
+}
+
+impl Clouds {
+    /// Connects to nothing before somebody asks.
+    #[cfg_attr(
+        not(any(feature = "aws", feature = "containers", feature = "kubernetes")),
+        expect(unused_variables, reason = "every client needs the settings")
+    )]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            #[cfg(feature = "aws")]
+            accounts: Arc::new(tradewind_aws::Accounts::new(tradewind_aws::Options {
+                credentials: crate::serve::credentials(config),
+                secrets: config.secrets.clone(),
+            })),
+            #[cfg(feature = "containers")]
+            engines: tradewind_containers::Engines::new(tradewind_containers::Options {
+                credentials: crate::serve::credentials(config),
+                secrets: config.secrets.clone(),
+            }),
+            #[cfg(feature = "kubernetes")]
+            clusters: tradewind_kubernetes::Clusters::new(tradewind_kubernetes::Options {
+                credentials: crate::serve::credentials(config),
+                secrets: config.secrets.clone(),
+            }),
+        }
+    }
+
+    /// The same capabilities with these clients behind them.
+    pub fn lend(&self, capabilities: Capabilities) -> Capabilities {
+        Capabilities {
+            #[cfg(feature = "aws")]
+            aws: self.accounts.clone(),
+            #[cfg(feature = "containers")]
+            containers: Arc::new(self.engines.clone()),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: Arc::new(self.clusters.clone()),
+            absent: ABSENT,
+            ..capabilities
+        }
+    }
+
+    /// Who tells whether a replica itself listens at an address.
+    pub fn listeners(&self) -> Arc<dyn Listeners> {
+        #[cfg(feature = "containers")]
+        return Arc::new(self.engines.clone());
+        #[cfg(not(feature = "containers"))]
+        Arc::new(Anybody)
+    }
+
+    /// Allocations that a cloud says have changed. Some may be missing.
+    pub fn changes(&self) -> BoxStream<'static, (InstanceName, AllocationId)> {
+        #[cfg(feature = "kubernetes")]
+        return self.clusters.changes().boxed();
+        #[cfg(not(feature = "kubernetes"))]
+        stream::empty().boxed()
+    }
+
+    /// Replicas that got other ports, from the start on. Only the first who asks gets them.
+    pub fn moved_ports(&self) -> BoxStream<'static, PortMoved> {
+        #[cfg(feature = "containers")]
+        if let Some(notices) = self.engines.notices() {
+            return stream::unfold(notices, |mut notices| async move {
+                let moved = notices.recv().await?;
+                let moved = PortMoved {
+                    allocation: moved.allocation,
+                    replica: moved.replica,
+                    message: moved.message,
+                };
+                Some((moved, notices))
+            })
+            .boxed();
+        }
+        stream::empty().boxed()
+    }
+}
+
+/// Without containers no replica shares the machine's network but processes, whose ports are checked where they start.
+#[cfg(not(feature = "containers"))]
+struct Anybody;
+
+#[cfg(not(feature = "containers"))]
+#[async_trait]
+impl Listeners for Anybody {
+    async fn listens(&self, _: Probed<'_>, _: SocketAddr) -> Result<(), String> {
+        Ok(())
+    }
+}
