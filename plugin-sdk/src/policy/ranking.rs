@@ -49,16 +49,28 @@ pub struct Ranking {
 
 /// Worse than every real score. Finite, so that it survives every way of writing numbers down.
 const NEVER: f64 = f64::MAX;
+/// Candidates that are scored in one turn of the loop.
+const BLOCK: usize = 8;
 
 impl Ranking {
     /// Scores every candidate; lower is better, NaN and infinity mean never.
     pub fn by<'a>(request: &'a Request, mut score: impl FnMut(Candidate<'a>) -> f64) -> Self {
-        let bounded = |score: f64| if score.is_finite() { score } else { NEVER };
+        let mut bounded = |row: usize| {
+            let score = score(request.row(row as u32));
+            if score.is_finite() { score } else { NEVER }
+        };
+        let count = request.candidates().len();
+        let mut scores = Vec::with_capacity(count);
+        // Several in one turn of the loop: at every turn a guest looks whether its time is over.
+        while scores.len() + BLOCK <= count {
+            let first = scores.len();
+            scores.extend_from_slice(&std::array::from_fn::<f64, BLOCK, _>(|i| {
+                bounded(first + i)
+            }));
+        }
+        scores.extend((scores.len()..count).map(bounded));
         Self {
-            scores: request
-                .candidates()
-                .map(|candidate| bounded(score(candidate)))
-                .collect(),
+            scores,
             sticky: true,
         }
     }

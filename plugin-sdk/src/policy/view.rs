@@ -143,6 +143,11 @@ impl Request {
         })
     }
 
+    /// A candidate by a row that there is.
+    pub(super) fn row(&self, row: u32) -> Candidate<'_> {
+        Candidate { request: self, row }
+    }
+
     /// A candidate by its row.
     pub fn candidate(&self, row: u32) -> Option<Candidate<'_>> {
         ((row as usize) < self.wire.candidates.offer.len())

@@ -17,8 +17,7 @@ use tradewind_core::{
     names::{AllocationId, InstanceName},
     place_health::Place,
     plugin::{Plugins, Provider, Snapshot, Tracked},
-    record::{AllocationRecord, DeploymentKey, Stage},
-    rollout,
+    record::{AllocationRecord, Stage},
     store::Error,
     units::Instant,
     workload::{Observation, Phase, Run},
@@ -307,9 +306,9 @@ impl Poller {
         {
             let mut cache = lock(&self.cache);
             for mut observation in observations {
-                let Some(live) = cache
-                    .live_mut(&observation.allocation)
-                    .filter(|l| l.record.intent.stage == Stage::Applied)
+                let Some((watching, live)) = cache
+                    .watched_mut(&observation.allocation)
+                    .filter(|(_, l)| l.record.intent.stage == Stage::Applied)
                 else {
                     continue;
                 };
@@ -344,12 +343,17 @@ impl Poller {
                     images.push(live.record.id.clone());
                 }
                 let seen = self.merge(live, observation, now);
-                let (id, key) = (live.record.id.clone(), live.record.key());
                 if seen.under_way {
-                    again.insert(id);
+                    again.insert(live.record.id.clone());
                 }
-                if moved || seen.differs || seen.became_ready {
-                    cache.seen(&key, moved || seen.became_ready);
+                let matters = moved || seen.became_ready;
+                if matters || seen.differs {
+                    watching.changed.notify_waiters();
+                    // An update is judged by more than phases: restarts and health that comes and goes.
+                    if matters || watching.updates {
+                        let key = live.record.key();
+                        cache.enqueue(&key);
+                    }
                 }
             }
         }
@@ -398,26 +402,6 @@ struct Seen {
     became_ready: bool,
     /// To be looked at again soon.
     under_way: bool,
-}
-
-impl Cache {
-    /// Something of a deployment is not as it was. What `matters` is to be decided about in any case.
-    fn seen(&mut self, key: &DeploymentKey, matters: bool) {
-        let Some(entry) = self.deployments.get(key) else {
-            return;
-        };
-        entry.changed.notify_waiters();
-        // An update is judged by more than phases: restarts and health that comes and goes.
-        if matters
-            || entry
-                .record
-                .rollout
-                .as_ref()
-                .is_some_and(|r| r.status == rollout::Status::Progressing)
-        {
-            self.enqueue(key);
-        }
-    }
 }
 
 /// The record as an observation makes it.

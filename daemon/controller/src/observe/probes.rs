@@ -94,13 +94,13 @@ impl Probes {
     /// Begins and ends the checks of an allocation as its observation asks, and brings what they say into the observation.
     pub(crate) fn overlay(self: &Arc<Self>, live: &mut AllocationState) {
         let subjects = subjects(live);
-        let id = live.record.id.clone();
-        let mut checking = lock(&self.checking);
         live.failed_liveness = failed_liveness_there(live);
+        let mut checking = lock(&self.checking);
         if subjects.is_empty() {
-            checking.remove(&id);
+            checking.remove(&live.record.id);
             return;
         }
+        let id = live.record.id.clone();
         let watched = checking.entry(id.clone()).or_default();
         watched.retain(|w| subjects.contains(&w.subject));
         for subject in subjects {

@@ -46,6 +46,20 @@ struct Judged {
     condition: Condition,
 }
 
+impl Judged {
+    fn is_dead(&self) -> bool {
+        matches!(
+            self.condition,
+            Condition::Dead { .. } | Condition::Stuck { .. }
+        )
+    }
+
+    /// Whether nothing follows from it.
+    fn is_settled(&self, record: &AllocationRecord) -> bool {
+        self.action == Action::Nothing && self.recovery == record.status.recovery && !self.is_dead()
+    }
+}
+
 /// A record as it shall be, what is told of it, and the revision it was judged at.
 type Change = (AllocationRecord, Option<Event>, Revision);
 
@@ -67,19 +81,23 @@ impl Healer {
         ids: &BTreeSet<&AllocationId>,
     ) -> BTreeSet<AllocationId> {
         let now = self.clock.now();
-        let elsewhere = self.have_elsewhere(ids, now).await;
+        let ids = self.ailing(ids, now);
+        if ids.is_empty() {
+            return BTreeSet::new();
+        }
+        let elsewhere = self.have_elsewhere(&ids, now).await;
         let mut again = BTreeSet::new();
         let changes: Vec<Change> = {
             let cache = lock(&self.cache);
             let mut changes = Vec::new();
             // What is already on its way in this round counts against the bound of the next.
-            for id in ids {
+            for id in &ids {
                 let Some(judged) = self.diagnose(&cache, id, &changes, &elsewhere, now) else {
                     continue;
                 };
                 let (change, soon) = judged;
                 if soon {
-                    again.insert((*id).clone());
+                    again.insert(id.clone());
                 }
                 changes.extend(change);
             }
@@ -111,15 +129,26 @@ impl Healer {
         again
     }
 
+    /// Those of these for which something is to be done or to be recorded: mostly none.
+    fn ailing(&self, ids: &BTreeSet<&AllocationId>, now: Instant) -> BTreeSet<AllocationId> {
+        let cache = lock(&self.cache);
+        let ails = |id: &&&AllocationId| {
+            subject(&cache, id)
+                .and_then(|(_, live, task)| Some((live, judge(live, task, now)?)))
+                .is_some_and(|(live, judged)| !judged.is_settled(&live.record))
+        };
+        ids.iter().filter(ails).map(|id| (*id).clone()).collect()
+    }
+
     /// Those of these that ask for other replicas in their stead, and for which there is another place than the one where they are.
     async fn have_elsewhere(
         self: &Arc<Self>,
-        ids: &BTreeSet<&AllocationId>,
+        ids: &BTreeSet<AllocationId>,
         now: Instant,
     ) -> BTreeSet<AllocationId> {
         let asking: Vec<(AllocationRecord, Resolved, Arc<Vec<Resolved>>)> = {
             let cache = lock(&self.cache);
-            let asks = |id: &&&AllocationId| {
+            let asks = |id: &AllocationId| {
                 let (entry, live, task) = subject(&cache, id)?;
                 let judged = judge(live, task, now)?;
                 let bound = task.recovery.max_concurrent.of(task.replicas);
@@ -131,7 +160,7 @@ impl Healer {
                 (judged.action == Action::Replace && admitted)
                     .then(|| (live.record.clone(), task.clone(), entry.resolved.clone()))
             };
-            ids.iter().filter_map(|id| asks(&id)).collect()
+            ids.iter().filter_map(asks).collect()
         };
         if asking.is_empty() {
             return BTreeSet::new();
@@ -192,12 +221,13 @@ impl Healer {
     ) -> Option<(Option<Change>, bool)> {
         let (entry, live, task) = subject(cache, id)?;
         let record = &live.record;
+        let judged = judge(live, task, now)?;
+        let dead = judged.is_dead();
         let Judged {
             recovery,
             action,
             condition,
-        } = judge(live, task, now)?;
-        let dead = matches!(condition, Condition::Dead { .. } | Condition::Stuck { .. });
+        } = judged;
         if action == Action::Nothing && recovery == record.status.recovery {
             return Some((None, dead));
         }

@@ -17,6 +17,7 @@ use tradewind_core::{
     names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     plan::preview::Unplaced,
     record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
+    rollout,
     store::Revision,
     units::Instant,
     workload::{Health, Observation, Phase, Replica, Resources, Run},
@@ -112,6 +113,13 @@ pub(crate) struct AllocationState {
     pub(crate) asked: u32,
     /// Something may exist of it that its state does not tell: a call began whose end is not known.
     pub(crate) outcome_unknown: bool,
+}
+
+/// Who is interested in what is observed of a deployment.
+pub(crate) struct Watching {
+    pub(crate) changed: Arc<Notify>,
+    /// An update of it is under way.
+    pub(crate) updates: bool,
 }
 
 /// One life of a replica, and when it was first seen.
@@ -255,6 +263,21 @@ impl Cache {
     pub(crate) fn live_mut(&mut self, id: &AllocationId) -> Option<&mut AllocationState> {
         let key = self.owners.get(id)?;
         self.deployments.get_mut(key)?.allocations.get_mut(id)
+    }
+
+    /// An allocation to be changed, and what its deployment has to do with an observation of it.
+    pub(crate) fn watched_mut(
+        &mut self,
+        id: &AllocationId,
+    ) -> Option<(Watching, &mut AllocationState)> {
+        let key = self.owners.get(id)?;
+        let entry = self.deployments.get_mut(key)?;
+        let update = entry.record.rollout.as_ref();
+        let watching = Watching {
+            changed: entry.changed.clone(),
+            updates: update.is_some_and(|r| r.status == rollout::Status::Progressing),
+        };
+        Some((watching, entry.allocations.get_mut(id)?))
     }
 
     /// A provider's allocations.
