@@ -1,13 +1,12 @@
 //! The clients of clouds that this daemon was built with: one cargo feature each. A capability without its client is absent: the plugin host
 //! refuses who asks for it. Knows neither plugins nor the controller.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::{StreamExt, stream, stream::BoxStream};
 use tradewind_config::Config;
 use tradewind_core::{
-    capability::{Listeners, Probed},
+    capability::Listeners,
     names::{AllocationId, InstanceName},
 };
 use tradewind_wasm::Capabilities;
@@ -85,7 +84,7 @@ impl Clouds {
         #[cfg(feature = "containers")]
         return Arc::new(self.engines.clone());
         #[cfg(not(feature = "containers"))]
-        Arc::new(Anybody)
+        Arc::new(absent::Anybody)
     }
 
     /// Allocations that a cloud says have changed. Some may be missing.
@@ -115,14 +114,20 @@ impl Clouds {
     }
 }
 
-/// Without containers no replica shares the machine's network but processes, whose ports are checked where they start.
 #[cfg(not(feature = "containers"))]
-struct Anybody;
+mod absent {
+    use std::net::SocketAddr;
 
-#[cfg(not(feature = "containers"))]
-#[async_trait]
-impl Listeners for Anybody {
-    async fn listens(&self, _: Probed<'_>, _: SocketAddr) -> Result<(), String> {
-        Ok(())
+    use async_trait::async_trait;
+    use tradewind_core::capability::{Listeners, Probed};
+
+    /// Without containers no replica shares the machine's network but processes, whose ports are checked where they start.
+    pub(super) struct Anybody;
+
+    #[async_trait]
+    impl Listeners for Anybody {
+        async fn listens(&self, _: Probed<'_>, _: SocketAddr) -> Result<(), String> {
+            Ok(())
+        }
     }
 }
