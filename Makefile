@@ -38,7 +38,13 @@ build: setup ## the daemon, its command line and the service it shows itself wit
 plugins: build ## the plugins of this repository, as components in target/plugins
 	$(T)/debug/tradewind plugin build plugins --out $(PLUGINS)
 
-demo: plugins ## assess, deploy, swap a policy and delete again on a throwaway daemon
+# What the demo shows needs no client of a cloud. Where the whole is built already, it shows the whole.
+SMALL := -p tradewind --no-default-features --bin tradewind -p tradewind-hello --bin hello
+SHOWN := cheapest fastest simulated simulated-live process
+
+demo: setup ## assess, deploy, swap a policy and delete again on a throwaway daemon
+	cargo build $(LOCKED) $(if $(wildcard $(T)/debug/deps/libtradewind_aws-*.rlib),$(DAEMON),$(SMALL))
+	$(T)/debug/tradewind plugin build $(SHOWN:%=plugins/%) --out $(PLUGINS)
 	@$(STARTING) bash tests/demo.sh
 
 test: test-host test-plugins ## everything that has to hold

@@ -121,7 +121,7 @@ pub struct Calls {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Reload {
-    /// No change for so long before changed files are read.
+    /// No change for so long before changed files are read; a quarter of it when the last file that changed was closed, renamed or removed.
     pub quiet: Millis,
     /// Between two looks at the folder when nothing is reported.
     pub rescan: Millis,

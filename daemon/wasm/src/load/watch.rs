@@ -11,12 +11,17 @@ use std::{
     time::SystemTime,
 };
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
 use tokio::sync::mpsc;
 
 /// Hints stop when it is dropped.
 pub(crate) struct Watch {
     pub(crate) hints: mpsc::Receiver<()>,
+    /// The last event was of a file that is being written: it is not complete yet.
+    writing: Arc<AtomicBool>,
     folder: PathBuf,
     watched: Option<Identity>,
     /// The folder that was watched has gone, whatever bears its name now.
@@ -53,6 +58,7 @@ impl Watch {
         let (sender, hints) = mpsc::channel(1);
         let mut watch = Self {
             hints,
+            writing: Arc::default(),
             folder: folder.to_owned(),
             watched: None,
             gone: Arc::default(),
@@ -83,8 +89,14 @@ impl Watch {
         true
     }
 
+    /// Whether somebody was still writing at the last event.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Relaxed)
+    }
+
     fn begin(&mut self) {
         let (send, folder) = (self.sender.clone(), self.folder.clone());
+        let writing = self.writing.clone();
         let gone = Arc::new(AtomicBool::new(false));
         self.gone = gone.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -95,9 +107,11 @@ impl Watch {
                 gone.store(true, Ordering::Relaxed);
             }
             // An error may mean lost events: look then, too. A full channel already holds a hint.
-            if event.is_err() || event.is_ok_and(|e| tells_a_change(e.kind)) {
-                let _full = send.try_send(());
+            if event.as_ref().is_ok_and(|e| !tells_a_change(e.kind)) {
+                return;
             }
+            writing.store(!event.is_ok_and(|e| completes(e.kind)), Ordering::Relaxed);
+            let _full = send.try_send(());
         })
         .and_then(|mut watcher| {
             watcher
@@ -110,7 +124,17 @@ impl Watch {
     }
 }
 
+/// A file that was closed after writing, renamed or removed is as it shall be.
+fn completes(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_)
+    )
+}
+
 /// Our own reading must not count.
 fn tells_a_change(kind: EventKind) -> bool {
-    !matches!(kind, EventKind::Access(access) if !matches!(access, AccessKind::Close(notify::event::AccessMode::Write)))
+    !matches!(kind, EventKind::Access(access) if !matches!(access, AccessKind::Close(AccessMode::Write)))
 }

@@ -63,10 +63,13 @@ pub(super) enum Command {
     Shutdown(oneshot::Sender<()>),
 }
 
+/// How many times sooner the folder is looked at when nobody is writing to a file of it.
+const COMPLETE: u32 = 4;
+
 /// When it looks and how long it waits.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
-    /// How long the folder must be quiet before it is looked at.
+    /// How long the folder must be quiet before it is looked at: a quarter of it when the last event was of a file that is complete.
     pub(super) quiet_period: Duration,
     /// How often the folder is looked at without any event.
     pub(super) rescan_interval: Duration,
@@ -106,7 +109,7 @@ impl Service {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pulse = interval_at(Instant::now() + PULSE, PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut due = unsettled.then(|| self.soon());
+        let mut due = unsettled.then(|| self.again());
         // Steady writing must not put a look off for ever.
         let mut latest: Option<Instant> = None;
         loop {
@@ -136,10 +139,10 @@ impl Service {
                 }
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     latest = None;
-                    due = self.look().await.then(|| self.soon());
+                    due = self.look().await.then(|| self.again());
                 }
                 _ = timer.tick() => {
-                    due = self.look().await.then(|| self.soon()).or(due);
+                    due = self.look().await.then(|| self.again()).or(due);
                 }
                 _ = pulse.tick() => if self.watch.follow().await {
                     due = Some(self.soon());
@@ -186,8 +189,20 @@ impl Service {
         After::GoOn
     }
 
-    fn soon(&self) -> Instant {
+    /// When what was changing while it was read is looked at once more.
+    fn again(&self) -> Instant {
         Instant::now() + self.options.quiet_period
+    }
+
+    /// When the folder is looked at, unless something changes before. What is complete waits only for what belongs to it.
+    fn soon(&self) -> Instant {
+        let quiet = self.options.quiet_period;
+        Instant::now()
+            + if self.watch.is_writing() {
+                quiet
+            } else {
+                quiet / COMPLETE
+            }
     }
 
     /// Whether to look again soon.
