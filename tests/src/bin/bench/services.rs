@@ -69,7 +69,7 @@ async fn listen(
 ) -> Result<JoinHandle<Result<HashMap<String, Instant>>>> {
     let response = daemon
         .http
-        .get(daemon.url("/v1/events?follow=true&limit=0"))
+        .get(daemon.url("/v1/events?follow=true&limit=1"))
         .send()
         .await?
         .error_for_status()?;
