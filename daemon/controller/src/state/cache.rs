@@ -41,6 +41,8 @@ pub(crate) struct Cache {
     waiting: BTreeSet<DeploymentKey>,
     /// Allocations by the provider that has them.
     by_provider: HashMap<InstanceName, BTreeSet<AllocationId>>,
+    /// Those of them that are to become larger: few, and asked for with every decision.
+    growing: HashMap<InstanceName, BTreeSet<AllocationId>>,
     /// What has been promised but is not in the providers' quotes yet: by provider, then by allocation and attempt.
     pub(crate) reserved: HashMap<InstanceName, HashMap<(AllocationId, u32), Reserved>>,
 }
@@ -306,10 +308,17 @@ impl Cache {
 
     /// Offers of a provider at which something is to grow.
     pub(crate) fn owing(&self, provider: &InstanceName) -> BTreeSet<String> {
-        self.lives_of(provider)
-            .filter(|l| grows(&l.record))
-            .map(|l| l.record.intent.offer.id.clone())
+        self.growing_at(provider)
+            .map(|r| r.intent.offer.id.clone())
             .collect()
+    }
+
+    fn growing_at(&self, provider: &InstanceName) -> impl Iterator<Item = &AllocationRecord> {
+        self.growing
+            .get(provider)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| Some(&self.live(id)?.record))
     }
 
     /// What tasks will still need at an offer before they are whole: whose, how many replicas, and of what size. What gives way there makes
@@ -319,14 +328,17 @@ impl Cache {
         provider: &'w InstanceName,
         offer: &'w str,
     ) -> impl Iterator<Item = (Whose<'w>, u32, &'w Resources)> {
-        let there = move || {
-            self.lives_of(provider)
-                .map(|l| &l.record)
-                .filter(move |r| r.intent.offer.id == offer)
+        let there = move |r: &&'w AllocationRecord| {
+            r.intent.provider == *provider && r.intent.offer.id == offer
         };
-        let growing = there().filter(|r| grows(r));
+        let growing = self.growing_at(provider).filter(there);
         growing.filter_map(move |r| {
-            let gives_way = there()
+            let deployment = self.deployments.get(&r.key())?;
+            let gives_way = deployment
+                .allocations
+                .values()
+                .map(|l| &l.record)
+                .filter(there)
                 .filter(|old| old.intent.superseded && whose(old) == whose(r))
                 .map(|old| old.intent.replicas.max(old.handle.held));
             let left = r
@@ -347,7 +359,11 @@ impl Cache {
 
     /// Shows a committed record.
     pub(crate) fn insert_allocation(&mut self, record: AllocationRecord, revision: Revision) {
-        let key = record.key();
+        let (key, id, provider) = (
+            record.key(),
+            record.id.clone(),
+            record.intent.provider.clone(),
+        );
         self.owners.insert(record.id.clone(), key.clone());
         self.by_provider
             .entry(record.intent.provider.clone())
@@ -364,6 +380,13 @@ impl Cache {
                         .insert(record.id.clone(), AllocationState::new(record, revision));
                 }
             }
+        }
+        let grows = self.live(&id).is_some_and(|live| grows(&live.record));
+        let growing = self.growing.entry(provider).or_default();
+        if grows {
+            growing.insert(id);
+        } else {
+            growing.remove(&id);
         }
     }
 
@@ -412,8 +435,10 @@ impl Cache {
             && let Some(live) = entry.allocations.remove(id)
         {
             let provider = &live.record.intent.provider;
-            if let Some(ids) = self.by_provider.get_mut(provider) {
-                ids.remove(id);
+            for index in [&mut self.by_provider, &mut self.growing] {
+                if let Some(ids) = index.get_mut(provider) {
+                    ids.remove(id);
+                }
             }
             if let Some(reserved) = self.reserved.get_mut(provider) {
                 for attempt in 0..=live.record.intent.attempt {

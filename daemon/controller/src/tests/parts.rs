@@ -13,6 +13,7 @@ use tradewind_core::{
 use super::commit::Scene;
 use crate::{
     lock, observe::outages::Outages, observe::poller::PollSchedule, schedule::refusals::Refusals,
+    state::cache::Cache,
 };
 
 fn resolved(scene: &Scene) -> Arc<Vec<Resolved>> {
@@ -64,6 +65,35 @@ async fn what_is_refused_to_one_task_is_closed_to_it_alone_and_for_a_while() {
             .keys()
             .all(|(_, offer)| offer.as_ref() == Some(&scene.record.intent.offer.id))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offer_owes_what_is_to_grow_there_for_as_long_as_it_is() {
+    let scene = Scene::new().await;
+    let mut cache = lock(&scene.shared.cache);
+    let provider = scene.record.intent.provider.clone();
+    let offer = scene.record.intent.offer.id.clone();
+    let owed = |cache: &Cache| -> Vec<u32> {
+        let of = cache.owed(&provider, &offer);
+        of.map(|(_, replicas, _)| replicas).collect()
+    };
+    let show = |cache: &mut Cache, wanted: u32, revision: u64| {
+        let mut record = scene.record.clone();
+        record.intent.wanted = Some(record.intent.replicas + wanted);
+        cache.insert_allocation(record, revision);
+    };
+    assert!(cache.owing(&provider).is_empty() && owed(&cache).is_empty());
+    show(&mut cache, 2, u64::MAX - 2);
+    assert!(cache.owing(&provider).contains(&*offer));
+    assert_eq!(owed(&cache), [2]);
+    // What was written before and is shown after it changes nothing.
+    show(&mut cache, 0, u64::MAX - 3);
+    assert_eq!(owed(&cache), [2]);
+    show(&mut cache, 0, u64::MAX - 1);
+    assert!(cache.owing(&provider).is_empty() && owed(&cache).is_empty());
+    show(&mut cache, 1, u64::MAX);
+    cache.remove_allocation(&scene.record.id);
+    assert!(cache.owing(&provider).is_empty() && owed(&cache).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
