@@ -6,11 +6,14 @@ use std::{
     path::PathBuf,
 };
 
-use tradewind_core::units::Millis;
+use tradewind_api::{
+    command,
+    problem::{Kind, Problem},
+};
+use tradewind_core::{names::Namespace, units::Millis};
 
 use super::tame::tame_lines;
 use crate::client;
-use tradewind_api::problem::{Kind, Problem};
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +32,16 @@ pub enum Error {
     #[error("\"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("deployment \"{name}\" failed: {message}")]
-    Failed { name: String, message: String },
+    Failed {
+        namespace: Namespace,
+        name: String,
+        message: String,
+    },
     #[error("deployment \"{name}\" was deleted meanwhile")]
     Deleted { name: String },
     #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
     TimedOut {
+        namespace: Namespace,
         name: String,
         wanted: &'static str,
         after: Millis,
@@ -164,10 +172,16 @@ impl Error {
                 Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
             }
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem.remedy.clone(),
-            Self::TimedOut { name, .. } => Some(format!(
-                "the daemon goes on: see `tradewind describe {name}` and `tradewind events {name}`, or allow more with --timeout"
+            Self::TimedOut { namespace, name, .. } => Some(format!(
+                "the daemon goes on: see {} and {}, or allow more with --timeout",
+                command(namespace, &format!("describe {name}")),
+                command(namespace, &format!("events {name}"))
             )),
-            Self::Failed { name, .. } => Some(format!("see `tradewind describe {name}` and `tradewind logs {name}`")),
+            Self::Failed { namespace, name, .. } => Some(format!(
+                "see {} and {}",
+                command(namespace, &format!("describe {name}")),
+                command(namespace, &format!("logs {name}"))
+            )),
             _ => None,
         }
     }
@@ -240,12 +254,15 @@ mod tests {
             assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
         }
         let late = Error::TimedOut {
+            namespace: "team".parse().unwrap(),
             name: "x".into(),
             wanted: "running",
             after: Millis(1),
             message: String::new(),
         };
         assert_eq!(late.exit_code(), 7);
+        let help = late.remedy().unwrap();
+        assert!(help.contains("`tradewind -n team events x`"), "{help}");
     }
 
     #[test]

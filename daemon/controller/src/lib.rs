@@ -37,7 +37,7 @@ use tradewind_core::{
 
 pub use options::{KeepAudit, Options};
 pub use service::listing::Filter;
-pub use service::plans::{Draft, Error as PlanError};
+pub use service::plans::{ByHand, Draft, Error as PlanError};
 use state::cache::{Cache, DeploymentState};
 use state::commit::{Committer, Ids};
 use state::reads::Reads;

@@ -21,7 +21,10 @@ use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, Sh
 
 use super::refusals::Reason;
 use crate::identity::{self, Refusal};
-use tradewind_api::problem::{CONTENT_TYPE, Kind, Problem};
+use tradewind_api::{
+    command,
+    problem::{CONTENT_TYPE, Kind, Problem},
+};
 use tradewind_backup as backup;
 
 /// A request that was not fulfilled.
@@ -344,15 +347,29 @@ fn plan_shape(error: &controller::PlanError) -> Shape {
     use controller::PlanError as P;
     let conflict = || Shape::new(StatusCode::CONFLICT, Kind::Conflict);
     match error {
-        P::Own { .. } => {
-            Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden).remedy("somebody else with the role approver has to approve it")
+        P::Own { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden)
+            .remedy("somebody else with the role approver has to approve it"),
+        P::ApprovalRequired { namespace, change } => conflict().remedy(format!(
+            "{}, somebody else says {}, then {} carries it out",
+            change.plan(namespace),
+            command(namespace, "plan approve NAME"),
+            command(namespace, "plan apply NAME")
+        )),
+        P::Exists { id, namespace } => conflict().remedy(format!(
+            "choose another name, or delete that plan with {}",
+            command(namespace, &format!("plan delete {id}"))
+        )),
+        P::TooMany { namespace, .. } => conflict().remedy(format!(
+            "delete plans that are not needed with {}",
+            command(namespace, "plan delete NAME")
+        )),
+        P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => {
+            conflict().remedy("plan again")
         }
-        P::ApprovalRequired { way, .. } => conflict()
-            .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
-        P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
-        P::TooMany { .. } => conflict().remedy("delete plans that are not needed with `tradewind plan delete NAME`"),
-        P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
-        P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),
+        P::Unapproved { id, namespace } => conflict().remedy(format!(
+            "somebody else has to say {}",
+            command(namespace, &format!("plan approve {id}"))
+        )),
         P::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
     }
 }
@@ -567,6 +584,8 @@ impl OperationOutput for Error {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_core::names::{Namespace, PlanId};
+
     use super::*;
 
     async fn render(error: Error) -> (Problem, axum::http::HeaderMap) {
@@ -635,6 +654,55 @@ mod tests {
             (problem.kind, problem.status, problem.remedy.as_deref()),
             (Kind::Conflict, 409, Some("name another"))
         );
+    }
+
+    #[tokio::test]
+    async fn refusals_about_plans_name_commands_that_work_as_they_are() {
+        use controller::PlanError as P;
+        let (team, id): (Namespace, PlanId) = ("team".parse().unwrap(), "release".parse().unwrap());
+        let namespace = || team.clone();
+        let cases = [
+            (
+                P::Unapproved {
+                    id: id.clone(),
+                    namespace: namespace(),
+                },
+                vec!["plan approve release"],
+            ),
+            (
+                P::Exists {
+                    id,
+                    namespace: namespace(),
+                },
+                vec!["plan delete release"],
+            ),
+            (
+                P::TooMany {
+                    namespace: namespace(),
+                    most: 1,
+                },
+                vec!["plan delete NAME"],
+            ),
+            (
+                P::ApprovalRequired {
+                    namespace: namespace(),
+                    change: controller::ByHand::Delete,
+                },
+                vec![
+                    "plan -f FILE --delete --out NAME",
+                    "plan approve NAME",
+                    "plan apply NAME",
+                ],
+            ),
+        ];
+        for (error, commands) in cases {
+            let (problem, _) = render(controller::Error::Plan(error).into()).await;
+            let remedy = problem.remedy.unwrap();
+            for command in commands {
+                let whole = format!("`tradewind -n team {command}`");
+                assert!(remedy.contains(&whole), "{remedy}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Running jobs again that have ended: the same manifest under a new generation, of which the jobs' allocations are made anew. It must not
 //! touch services, nor what still runs.
 
-use tradewind_api::Accepted;
+use tradewind_api::{Accepted, command};
 use tradewind_core::{
     failure::FailureKind,
     manifest::Resolved,
@@ -15,7 +15,7 @@ use tradewind_core::{
 use crate::{
     Error, Handle, lock,
     service::handle::not_found,
-    service::plans,
+    service::plans::ByHand,
     service::revisions::Why,
     state::cache::{AllocationState, DeploymentState},
 };
@@ -43,7 +43,7 @@ impl Handle {
             let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
             (entry.record.clone(), ended_jobs(&key, entry, task)?)
         };
-        self.may_change(namespace, plans::TO_RUN)?;
+        self.may_change(namespace, ByHand::Run)?;
         // What has been judged is this generation.
         let generation = if_generation.unwrap_or(record.generation);
         let why = Why {
@@ -111,8 +111,9 @@ fn ended_jobs(
     }
     if let Some(follower) = jobs.iter().find(|job| job.scale.is_some()) {
         return Err(invalid(format!(
-            "\"{}\" follows its load: `tradewind wake` or a measure gives it copies again",
-            follower.name
+            "\"{}\" follows its load: {} or a measure gives it copies again",
+            follower.name,
+            command(&key.namespace, &format!("wake {}", key.name))
         )));
     }
     if let Some(busy) = jobs.iter().find(|job| !has_ended(entry, job)) {

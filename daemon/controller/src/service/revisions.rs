@@ -21,7 +21,7 @@ use crate::{
     Error, Handle, lock,
     reconcile::rollout::Return,
     service::handle,
-    service::plans,
+    service::plans::ByHand,
     state::commit::Change,
     state::journal::{self, CONTROLLER},
 };
@@ -91,7 +91,7 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let (key, _) = self.found(namespace, name)?;
-        self.may_change(namespace, plans::TO_RETURN)?;
+        self.may_change(namespace, ByHand::Return)?;
         self.return_to(actor, &key, to, if_generation, Cause::Rollback, "")
             .await
     }

@@ -14,7 +14,7 @@ use tradewind_core::{
 use tradewind_manifest::Format;
 
 use super::Change;
-use crate::{Error, Handle, lock, service::plans};
+use crate::{Error, Handle, lock, service::plans::ByHand};
 
 /// The most values in one request.
 const MAX_SAMPLES: usize = 1_000;
@@ -101,7 +101,7 @@ impl Handle {
             namespace: namespace.clone(),
             name: name.clone(),
         };
-        self.may_change(namespace, plans::TO_SCALE)?;
+        self.may_change(namespace, ByHand::Scale)?;
         loop {
             let current = self.current(&key)?;
             let tasks = named(&current.tasks, &body.task, "task")?;
