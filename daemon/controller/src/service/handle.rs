@@ -443,7 +443,11 @@ impl Handle {
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
         }
-        let steps = plan::plan(&outcome.desired, &work.actual);
+        let steps = if work.record.deleting {
+            plan::deletion(&work.actual)
+        } else {
+            plan::plan(&outcome.desired, &work.actual)
+        };
         let sum = |amounts: &mut dyn Iterator<Item = MicroUsd>| {
             amounts.fold(MicroUsd(0), MicroUsd::saturating_add)
         };
