@@ -192,9 +192,10 @@ fn push(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known.
+/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known, then the causes. Nothing is told twice.
 fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
-    for p in &problem.problems {
+    let told = |message: &String| *message == problem.detail;
+    for p in problem.problems.iter().filter(|p| !told(&p.message)) {
         let mut place = file.unwrap_or_default().to_owned();
         for number in [p.line, p.column].into_iter().flatten() {
             place.push_str(&format!(":{number}"));
@@ -203,7 +204,8 @@ fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
         let shown: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         push(text, &shown.join(": "));
     }
-    for cause in &problem.causes {
+    let told = |cause: &String| problem.problems.iter().any(|p| p.message == *cause);
+    for cause in problem.causes.iter().filter(|cause| !told(cause)) {
         push(text, &format!("  because: {cause}"));
     }
 }
@@ -290,5 +292,23 @@ mod tests {
             text,
             "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n"
         );
+        let twice = Problem {
+            problems: vec![at("spec.c", None, None), at("replicas", None, None)],
+            causes: vec!["is wrong".to_owned(), "said by p".to_owned()],
+            ..problem
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &twice, None);
+        assert_eq!(
+            text,
+            "spec.c: is wrong\nreplicas: is wrong\n  because: said by p\n"
+        );
+        let once = Problem {
+            detail: "is wrong".to_owned(),
+            ..twice
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &once, None);
+        assert_eq!(text, "  because: said by p\n");
     }
 }

@@ -12,7 +12,7 @@ use tradewind_controller::{self as controller, request};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
-    names::{DecisionId, TokenName},
+    names::{DecisionId, TaskName, TokenName},
     store,
     units::{Bytes, Millis},
 };
@@ -336,7 +336,13 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("wait until it is gone, then create it again"),
         C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
-        C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+        C::NothingTo { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+        C::NoTask { known, .. } => {
+            let names: Vec<&str> = known.iter().map(TaskName::as_str).collect();
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+                .remedy(format!("it has {}", names.join(", ")))
+        }
+        C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
         C::Plan(e) => plan_shape(e),
         C::Plugin(failure) => plugin_shape(failure),
         C::Store(e) => store_shape(e),
@@ -730,11 +736,28 @@ mod tests {
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
             (
                 C::Invalid {
-                    path: "spec.policy".into(),
+                    path: "replicas".into(),
                     message: "no".into(),
                 },
                 422,
-                Kind::InvalidManifest,
+                Kind::InvalidRequest,
+            ),
+            (
+                C::NothingTo {
+                    action: "promote",
+                    name: "x".into(),
+                },
+                409,
+                Kind::Conflict,
+            ),
+            (
+                C::NoTask {
+                    name: "x".into(),
+                    task: "y".parse().unwrap(),
+                    known: vec![],
+                },
+                404,
+                Kind::NotFound,
             ),
             (C::Cursor { given: "x".into() }, 400, Kind::InvalidRequest),
             (

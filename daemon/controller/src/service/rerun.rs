@@ -24,7 +24,7 @@ impl Handle {
     /// Has a job that has ended run again from the beginning; none named: every job of the deployment.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid` for what is no job or follows its load, `NotEnded` for what still runs or waits to run, `Generation`,
+    /// `NotFound`, `NoTask`, `Invalid` for what is no job or follows its load, `NotEnded` for what still runs or waits to run, `Generation`,
     /// `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been changed then.
     pub async fn rerun(
         &self,
@@ -77,6 +77,17 @@ fn names(jobs: &[TaskName]) -> String {
         .join(", ")
 }
 
+/// The refusal of a task that a deployment does not have.
+pub(crate) fn no_task(key: &DeploymentKey, tasks: &[Resolved], name: &TaskName) -> Error {
+    let mut known: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
+    known.dedup();
+    Error::NoTask {
+        name: key.to_string(),
+        task: name.clone(),
+        known,
+    }
+}
+
 /// The jobs that were asked for, if all of them have ended.
 fn ended_jobs(
     key: &DeploymentKey,
@@ -91,10 +102,7 @@ fn ended_jobs(
     let jobs: Vec<&Resolved> = match wanted {
         Some(name) => {
             let found = entry.resolved.iter().find(|task| task.name == *name);
-            let task = found.ok_or_else(|| Error::NotFound {
-                what: "task",
-                name: format!("{key}/{name}"),
-            })?;
+            let task = found.ok_or_else(|| no_task(key, &entry.resolved, name))?;
             if !is_job(&task) {
                 return Err(invalid(format!(
                     "\"{name}\" is a service, which runs all the time: only jobs are run again"
