@@ -168,9 +168,7 @@ impl Error {
             ),
             Self::Backup(e) => e.remedy().map(str::to_owned),
             Self::Local(local) => local.remedy.clone(),
-            Self::Client(client::Error::Unreachable { .. }) => {
-                Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
-            }
+            Self::Client(error @ client::Error::Unreachable { .. }) => Some(reach(error).to_owned()),
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem.remedy.clone(),
             Self::TimedOut { namespace, name, .. } => Some(format!(
                 "the daemon goes on: see {} and {}, or allow more with --timeout",
@@ -184,6 +182,20 @@ impl Error {
             )),
             _ => None,
         }
+    }
+}
+
+/// What is to be done about a daemon that can't be reached.
+fn reach(error: &client::Error) -> &'static str {
+    match error.handshake() {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "say by what you know its certificate: its key's fingerprint with --fingerprint, which the daemon's log and its daemon.json tell, or \
+             the issuer's certificates with --ca"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "nobody speaks TLS there: if it is the daemon, name it with http://, or set tls.self-signed = true in its settings"
+        }
+        _ => "start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER",
     }
 }
 
