@@ -181,7 +181,7 @@ async fn bad_folders_are_named() {
     let capabilities = Bench::start(folders.clone()).await;
     drop(capabilities);
     for (plugins, state, cache, part) in [
-        ("none", "state", "cache", "plugins.folder"),
+        ("none", "state", "cache", "the setting \"plugins\""),
         (
             "plugins",
             "plugins/state",
