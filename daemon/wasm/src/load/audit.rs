@@ -1,7 +1,11 @@
 //! The import audit: what a component exports tells its kind, what it imports must be granted. Nothing unknown is ever stubbed.
 
 use semver::Version;
-use tradewind_core::{grant::Grants, names::InstanceName, plugin::Kind};
+use tradewind_core::{
+    grant::{FREE, Grants},
+    names::InstanceName,
+    plugin::Kind,
+};
 
 use crate::runtime::{clouds, v0_1};
 
@@ -87,13 +91,13 @@ pub(crate) fn audit(
             .strip_prefix(v0_1::PACKAGE)
             .and_then(|rest| rest.strip_suffix(v0_1::VERSION)?.strip_suffix('@'));
         let granted = match ours {
-            Some("types" | "log") => true,
+            Some("types") => true,
             Some("clock" | "process" | "http") if kind == Kind::Policy => {
                 return Err(Error::PolicyImport {
                     import: import.clone(),
                 });
             }
-            Some("clock") => true,
+            Some(free) if FREE.contains(&free) => true,
             Some("process") => grants.process.is_some(),
             Some("http") => grants.http.is_some(),
             Some(_) => {
