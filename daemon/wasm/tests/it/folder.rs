@@ -162,7 +162,9 @@ async fn a_component_alone_serves_if_it_needs_nothing() {
     );
     assert_eq!(bench.view("needy").state, PluginState::Rejected);
     assert!(
-        bench.refusal("needy").contains("needy.toml does not grant"),
+        bench
+            .refusal("needy")
+            .contains("make needy.toml beside it:\ncomponent = \"needy.wasm\"\n[grants.http]"),
         "{}",
         bench.refusal("needy")
     );
