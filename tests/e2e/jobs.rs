@@ -246,6 +246,12 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
         told.contains("its deadline of 2s 500ms leaves no time"),
         "{told}"
     );
+    let failed = |r: &serde_json::Value| r[0]["outcome"] == "failed";
+    let revisions = daemon
+        .until_at("/v1/deployments/slow/revisions", "failed", failed)
+        .await?;
+    let reason = revisions[0]["reason"].to_string();
+    assert!(reason.contains("leaves no time"), "{revisions:#}");
     Ok(())
 }
 
