@@ -595,8 +595,14 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
         command.arg("whoami").output()
     };
     assert!(from_elsewhere(fingerprint)?.status.success());
-    let wrong = format!("sha256:{}", "0".repeat(64));
-    assert_eq!(from_elsewhere(&wrong)?.status.code(), Some(6));
+    let names_the_way = |output: &std::process::Output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ways = ["--fingerprint", "--ca"];
+        ways.iter().all(|way| said.contains(way)) && !said.contains("tradewind serve")
+    };
+    let wrong = from_elsewhere(&format!("sha256:{}", "0".repeat(64)))?;
+    assert_eq!(wrong.status.code(), Some(6));
+    assert!(names_the_way(&wrong), "{wrong:?}");
     let unknown = Command::new(binary())
         .arg("--data")
         .arg(other.path())
@@ -607,6 +613,7 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
         Some(6),
         "nobody vouches for it: {unknown:?}"
     );
+    assert!(names_the_way(&unknown), "{unknown:?}");
     let by_authority = Command::new(binary())
         .arg("--data")
         .arg(other.path())

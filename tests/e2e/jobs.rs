@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tradewind_tests::{
-    Daemon, PATIENCE,
+    Daemon, LOCAL, PATIENCE,
     fixture::{Config, FixtureCloud},
 };
 
@@ -172,7 +172,7 @@ async fn a_job_that_has_ended_is_run_again() -> Result<()> {
     // What is no job, what there is not, and what still runs.
     assert_eq!(
         daemon.cli(&["run", "again", "idle"])?.status.code(),
-        Some(4),
+        Some(1),
         "a service runs all the time"
     );
     assert_eq!(
@@ -233,7 +233,11 @@ fn pids_of(deployment: &serde_json::Value, task: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()> {
-    let daemon = Daemon::local()?;
+    let priced = format!("{LOCAL}[settings]\ncpu-price = \"0.04\"\n");
+    let daemon = Daemon::start(&["cheapest", "process"], &[("local", &priced)])?;
+    let file = daemon.file("done.yaml", &job("done", "true", ""))?;
+    let done = daemon.run(&["apply", "-f", &file])?;
+    assert!(done.contains("is completed: 1/1 ready, $0.00/h"), "{done}");
     let text = job("slow", "exit 3", ", retries: 50, deadline: 2500ms");
     let output = daemon.cli(&["apply", "-f", &daemon.file("slow.yaml", &text)?])?;
     let told = String::from_utf8_lossy(&output.stderr);
@@ -242,6 +246,12 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
         told.contains("its deadline of 2s 500ms leaves no time"),
         "{told}"
     );
+    let failed = |r: &serde_json::Value| r[0]["outcome"] == "failed";
+    let revisions = daemon
+        .until_at("/v1/deployments/slow/revisions", "failed", failed)
+        .await?;
+    let reason = revisions[0]["reason"].to_string();
+    assert!(reason.contains("leaves no time"), "{revisions:#}");
     Ok(())
 }
 

@@ -164,8 +164,8 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
         ("status", "broken", "pending, progressing, running"),
         ("selector", "app%20in%20(web)", "key=value"),
         ("cursor", "bm9uc2Vuc2U", "Link"),
-        ("limit", "0", "nonzero"),
-        ("limit", "many", "invalid digit"),
+        ("limit", "0", "use a whole number from 1"),
+        ("limit", "many", "use a whole number"),
     ] {
         let (status, detail) =
             refused(&daemon, &format!("/v1/deployments?{parameter}={value}")).await?;
@@ -175,10 +175,7 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
             detail.contains(parameter) && detail.contains(rule),
             "{parameter}={value}: {detail}"
         );
-        assert!(
-            detail.contains(&value) || value == "many",
-            "{parameter}={value}: {detail}"
-        );
+        assert!(detail.contains(&value), "{parameter}={value}: {detail}");
     }
     let (_, of_offers) = page(&daemon, "/v1/offers?limit=1").await?;
     let of_offers = of_offers

@@ -280,6 +280,10 @@ async fn a_plan_is_approved_by_somebody_else_and_refused_when_a_price_moved() ->
         (StatusCode::CREATED, &json!(true), &json!("0.00")),
         "{end:#}"
     );
+    assert_eq!(
+        end["plan"]["changes"][0]["why"],
+        "its deployment is deleted"
+    );
     act(&daemon, &approver, "end", "approve").await?;
     let (status, going) = act(&daemon, &author, "end", "apply").await?;
     assert_eq!(

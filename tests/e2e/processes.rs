@@ -85,6 +85,8 @@ async fn a_strangers_port_is_refused_by_name_and_a_strangers_answer_makes_nothin
         })
         .await?;
     assert_ne!(seen["status"], "running", "{seen:#}");
+    let log = daemon.log();
+    ensure!(!log.contains("stays behind"), "{log}");
     drop(stranger);
 
     // A number that was chosen, and a program that never listens on it: this test does.

@@ -136,12 +136,14 @@ async fn a_roll_back_survives_a_restart() -> Result<()> {
 #[tokio::test]
 async fn a_provider_that_is_taken_away_is_missed_and_its_deployments_go_on_when_it_returns()
 -> Result<()> {
-    let daemon = Daemon::start(
+    let mut daemon = Daemon::start(
         &["cheapest", "simulated"],
         &[("cheap", CHEAP), ("fast", FAST)],
     )?;
     daemon.put("app", &manifest("app")).await?;
     daemon.running("app").await?;
+    let regions = daemon.get("/v1/regions").await?.to_string();
+    assert!(regions.contains("\"cheap\""), "{regions}");
     let instance = daemon.plugins().join("cheap.toml");
     std::fs::remove_file(&instance)?;
     let missing = daemon
@@ -159,6 +161,20 @@ async fn a_provider_that_is_taken_away_is_missed_and_its_deployments_go_on_when_
         "cheap/east",
         "silence is no reason to move"
     );
+    for restarted in [false, true] {
+        if restarted {
+            daemon.stop()?;
+            daemon.launch()?;
+        }
+        daemon
+            .until_at("/v1/plugins/cheap", "removed", |p| p["state"] == "removed")
+            .await?;
+        for path in ["/v1/regions", "/metrics"] {
+            let answer = daemon.http.get(daemon.url(path)).send().await?;
+            let text = answer.text().await?;
+            assert!(!text.contains("\"cheap\""), "{path}: {text}");
+        }
+    }
     std::fs::write(&instance, CHEAP)?;
     daemon.running("app").await?;
     Ok(())

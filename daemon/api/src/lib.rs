@@ -4,6 +4,7 @@
 
 mod base64;
 mod canary;
+mod command;
 mod decision;
 mod deployment;
 mod event;
@@ -23,6 +24,7 @@ mod scale;
 mod shadow;
 
 pub use canary::{Canary, CanaryEnd, CanaryStart, CanaryState, CanaryView};
+pub use command::command;
 pub use decision::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
 pub use deployment::{
     Accepted, AllocationView, DeploymentSummary, DeploymentView, Outcome, Status, TaskView,

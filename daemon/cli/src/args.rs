@@ -24,7 +24,7 @@ pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done            4  the manifest is not valid
-  1  failed          5  another change came first
+  1  failed          5  another change came first, or it is not possible now
   2  wrong usage     6  the daemon can't be reached
   3  not found       7  not done within the time allowed
                      8  no token, or one that may not do this

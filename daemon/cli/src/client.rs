@@ -53,6 +53,30 @@ pub enum Error {
     Build(#[source] reqwest::Error),
 }
 
+impl Error {
+    /// Why no encrypted connection came about, where that is what failed.
+    pub(crate) fn handshake(&self) -> Option<&rustls::Error> {
+        let Self::Unreachable { source, .. } = self else {
+            return None;
+        };
+        let mut next = Some(source as &(dyn std::error::Error + 'static));
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            // What an I/O error was made from is not among its sources.
+            let wrapped = error
+                .downcast_ref::<std::io::Error>()
+                .and_then(std::io::Error::get_ref);
+            next = match wrapped {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+}
+
 /// A manifest as it will be sent: the bytes untouched.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {

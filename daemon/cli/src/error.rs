@@ -6,11 +6,14 @@ use std::{
     path::PathBuf,
 };
 
-use tradewind_core::units::Millis;
+use tradewind_api::{
+    command,
+    problem::{Kind, Problem},
+};
+use tradewind_core::{names::Namespace, units::Millis};
 
 use super::tame::tame_lines;
 use crate::client;
-use tradewind_api::problem::{Kind, Problem};
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +32,16 @@ pub enum Error {
     #[error("\"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("deployment \"{name}\" failed: {message}")]
-    Failed { name: String, message: String },
+    Failed {
+        namespace: Namespace,
+        name: String,
+        message: String,
+    },
     #[error("deployment \"{name}\" was deleted meanwhile")]
     Deleted { name: String },
     #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
     TimedOut {
+        namespace: Namespace,
         name: String,
         wanted: &'static str,
         after: Millis,
@@ -160,16 +168,34 @@ impl Error {
             ),
             Self::Backup(e) => e.remedy().map(str::to_owned),
             Self::Local(local) => local.remedy.clone(),
-            Self::Client(client::Error::Unreachable { .. }) => {
-                Some("start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER".to_owned())
-            }
+            Self::Client(error @ client::Error::Unreachable { .. }) => Some(reach(error).to_owned()),
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => problem.remedy.clone(),
-            Self::TimedOut { name, .. } => Some(format!(
-                "the daemon goes on: see `tradewind describe {name}` and `tradewind events {name}`, or allow more with --timeout"
+            Self::TimedOut { namespace, name, .. } => Some(format!(
+                "the daemon goes on: see {} and {}, or allow more with --timeout",
+                command(namespace, &format!("describe {name}")),
+                command(namespace, &format!("events {name}"))
             )),
-            Self::Failed { name, .. } => Some(format!("see `tradewind describe {name}` and `tradewind logs {name}`")),
+            Self::Failed { namespace, name, .. } => Some(format!(
+                "see {} and {}",
+                command(namespace, &format!("describe {name}")),
+                command(namespace, &format!("logs {name}"))
+            )),
             _ => None,
         }
+    }
+}
+
+/// What is to be done about a daemon that can't be reached.
+fn reach(error: &client::Error) -> &'static str {
+    match error.handshake() {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "say by what you know its certificate: its key's fingerprint with --fingerprint, which the daemon's log and its daemon.json tell, or \
+             the issuer's certificates with --ca"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "nobody speaks TLS there: if it is the daemon, name it with http://, or set tls.self-signed = true in its settings"
+        }
+        _ => "start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER",
     }
 }
 
@@ -178,9 +204,10 @@ fn push(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known.
+/// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known, then the causes. Nothing is told twice.
 fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
-    for p in &problem.problems {
+    let told = |message: &String| *message == problem.detail;
+    for p in problem.problems.iter().filter(|p| !told(&p.message)) {
         let mut place = file.unwrap_or_default().to_owned();
         for number in [p.line, p.column].into_iter().flatten() {
             place.push_str(&format!(":{number}"));
@@ -189,7 +216,8 @@ fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
         let shown: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         push(text, &shown.join(": "));
     }
-    for cause in &problem.causes {
+    let told = |cause: &String| problem.problems.iter().any(|p| p.message == *cause);
+    for cause in problem.causes.iter().filter(|cause| !told(cause)) {
         push(text, &format!("  because: {cause}"));
     }
 }
@@ -240,12 +268,15 @@ mod tests {
             assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
         }
         let late = Error::TimedOut {
+            namespace: "team".parse().unwrap(),
             name: "x".into(),
             wanted: "running",
             after: Millis(1),
             message: String::new(),
         };
         assert_eq!(late.exit_code(), 7);
+        let help = late.remedy().unwrap();
+        assert!(help.contains("`tradewind -n team events x`"), "{help}");
     }
 
     #[test]
@@ -273,5 +304,23 @@ mod tests {
             text,
             "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n"
         );
+        let twice = Problem {
+            problems: vec![at("spec.c", None, None), at("replicas", None, None)],
+            causes: vec!["is wrong".to_owned(), "said by p".to_owned()],
+            ..problem
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &twice, None);
+        assert_eq!(
+            text,
+            "spec.c: is wrong\nreplicas: is wrong\n  because: said by p\n"
+        );
+        let once = Problem {
+            detail: "is wrong".to_owned(),
+            ..twice
+        };
+        let mut text = String::new();
+        push_problem(&mut text, &once, None);
+        assert_eq!(text, "  because: said by p\n");
     }
 }

@@ -479,7 +479,7 @@ impl Config {
         for (name, source) in &self.credentials {
             let rule = match source {
                 CredentialSource::Credential(_) => {
-                    "name its env, file or command, not another credential"
+                    "name its env, file, command or sealed, not another credential"
                 }
                 CredentialSource::File(path) if !path.starts_with('/') => {
                     "name its file by an absolute path"

@@ -9,7 +9,7 @@ use std::{
 use etcetera::BaseStrategy;
 use toml::{Table, Value};
 use tradewind_core::{names::InstanceName, units::Millis};
-use tradewind_credentials::owners::{self, Kind};
+use tradewind_credentials::owners::{self, Accepted, Kind};
 
 use super::Config;
 
@@ -260,6 +260,7 @@ fn read_file(
             std::fs::read(&path)
         } else {
             owners::read(&path, Kind::Trusted)
+                .map_err(|error| owners::accepted(error, Accepted::ByVariable(TRUST)))
         }
     };
     let text = match read().and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {

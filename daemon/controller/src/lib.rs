@@ -37,7 +37,7 @@ use tradewind_core::{
 
 pub use options::{KeepAudit, Options};
 pub use service::listing::Filter;
-pub use service::plans::{Draft, Error as PlanError};
+pub use service::plans::{ByHand, Draft, Error as PlanError};
 use state::cache::{Cache, DeploymentState};
 use state::commit::{Committer, Ids};
 use state::reads::Reads;
@@ -73,7 +73,15 @@ pub enum Error {
     },
     #[error("job \"{name}\" has not ended: it runs, or waits for its turn")]
     NotEnded { name: String },
-    /// A name in the request that this daemon does not know: the field's path, the message.
+    #[error("there is nothing to {action}: no update of \"{name}\" waits for it")]
+    NothingTo { action: &'static str, name: String },
+    #[error("there is no task \"{task}\" in \"{name}\"")]
+    NoTask {
+        name: String,
+        task: TaskName,
+        known: Vec<TaskName>,
+    },
+    /// A value in the request that can't be used: the field's path, the message.
     #[error("{message}")]
     Invalid { path: String, message: String },
     #[error("\"{given}\" is no place in these logs: use the `next` of an earlier answer")]

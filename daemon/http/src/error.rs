@@ -12,7 +12,7 @@ use tradewind_controller::{self as controller, request};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
-    names::{DecisionId, TokenName},
+    names::{DecisionId, TaskName, TokenName},
     store,
     units::{Bytes, Millis},
 };
@@ -21,7 +21,10 @@ use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, Sh
 
 use super::refusals::Reason;
 use crate::identity::{self, Refusal};
-use tradewind_api::problem::{CONTENT_TYPE, Kind, Problem};
+use tradewind_api::{
+    command,
+    problem::{CONTENT_TYPE, Kind, Problem},
+};
 use tradewind_backup as backup;
 
 /// A request that was not fulfilled.
@@ -333,7 +336,13 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("wait until it is gone, then create it again"),
         C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
-        C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidManifest),
+        C::NothingTo { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
+        C::NoTask { known, .. } => {
+            let names: Vec<&str> = known.iter().map(TaskName::as_str).collect();
+            Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+                .remedy(format!("it has {}", names.join(", ")))
+        }
+        C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
         C::Plan(e) => plan_shape(e),
         C::Plugin(failure) => plugin_shape(failure),
         C::Store(e) => store_shape(e),
@@ -344,15 +353,29 @@ fn plan_shape(error: &controller::PlanError) -> Shape {
     use controller::PlanError as P;
     let conflict = || Shape::new(StatusCode::CONFLICT, Kind::Conflict);
     match error {
-        P::Own { .. } => {
-            Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden).remedy("somebody else with the role approver has to approve it")
+        P::Own { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden)
+            .remedy("somebody else with the role approver has to approve it"),
+        P::ApprovalRequired { namespace, change } => conflict().remedy(format!(
+            "{}, somebody else says {}, then {} carries it out",
+            change.plan(namespace),
+            command(namespace, "plan approve NAME"),
+            command(namespace, "plan apply NAME")
+        )),
+        P::Exists { id, namespace } => conflict().remedy(format!(
+            "choose another name, or delete that plan with {}",
+            command(namespace, &format!("plan delete {id}"))
+        )),
+        P::TooMany { namespace, .. } => conflict().remedy(format!(
+            "delete plans that are not needed with {}",
+            command(namespace, "plan delete NAME")
+        )),
+        P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => {
+            conflict().remedy("plan again")
         }
-        P::ApprovalRequired { way, .. } => conflict()
-            .remedy(format!("{way}, somebody else says `tradewind plan approve NAME`, then `tradewind plan apply NAME` carries it out")),
-        P::Exists { .. } => conflict().remedy("choose another name, or delete that plan with `tradewind plan delete NAME`"),
-        P::TooMany { .. } => conflict().remedy("delete plans that are not needed with `tradewind plan delete NAME`"),
-        P::Moved { .. } | P::Status { .. } | P::Incomplete { .. } => conflict().remedy("plan again"),
-        P::Unapproved { .. } => conflict().remedy("somebody else has to say `tradewind plan approve NAME`"),
+        P::Unapproved { id, namespace } => conflict().remedy(format!(
+            "somebody else has to say {}",
+            command(namespace, &format!("plan approve {id}"))
+        )),
         P::Stillborn => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
     }
 }
@@ -567,6 +590,8 @@ impl OperationOutput for Error {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_core::names::{Namespace, PlanId};
+
     use super::*;
 
     async fn render(error: Error) -> (Problem, axum::http::HeaderMap) {
@@ -638,6 +663,55 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn refusals_about_plans_name_commands_that_work_as_they_are() {
+        use controller::PlanError as P;
+        let (team, id): (Namespace, PlanId) = ("team".parse().unwrap(), "release".parse().unwrap());
+        let namespace = || team.clone();
+        let cases = [
+            (
+                P::Unapproved {
+                    id: id.clone(),
+                    namespace: namespace(),
+                },
+                vec!["plan approve release"],
+            ),
+            (
+                P::Exists {
+                    id,
+                    namespace: namespace(),
+                },
+                vec!["plan delete release"],
+            ),
+            (
+                P::TooMany {
+                    namespace: namespace(),
+                    most: 1,
+                },
+                vec!["plan delete NAME"],
+            ),
+            (
+                P::ApprovalRequired {
+                    namespace: namespace(),
+                    change: controller::ByHand::Delete,
+                },
+                vec![
+                    "plan -f FILE --delete --out NAME",
+                    "plan approve NAME",
+                    "plan apply NAME",
+                ],
+            ),
+        ];
+        for (error, commands) in cases {
+            let (problem, _) = render(controller::Error::Plan(error).into()).await;
+            let remedy = problem.remedy.unwrap();
+            for command in commands {
+                let whole = format!("`tradewind -n team {command}`");
+                assert!(remedy.contains(&whole), "{remedy}");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn each_controller_error_has_its_status() {
         use controller::Error as C;
         let cases = [
@@ -662,11 +736,28 @@ mod tests {
             (C::Deleting { name: "x".into() }, 409, Kind::Conflict),
             (
                 C::Invalid {
-                    path: "spec.policy".into(),
+                    path: "replicas".into(),
                     message: "no".into(),
                 },
                 422,
-                Kind::InvalidManifest,
+                Kind::InvalidRequest,
+            ),
+            (
+                C::NothingTo {
+                    action: "promote",
+                    name: "x".into(),
+                },
+                409,
+                Kind::Conflict,
+            ),
+            (
+                C::NoTask {
+                    name: "x".into(),
+                    task: "y".parse().unwrap(),
+                    known: vec![],
+                },
+                404,
+                Kind::NotFound,
             ),
             (C::Cursor { given: "x".into() }, 400, Kind::InvalidRequest),
             (

@@ -5,7 +5,10 @@ use std::time::Duration;
 use aide::OperationInput;
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody},
-    extract::{FromRequest, FromRequestParts, MatchedPath, Request, State},
+    extract::{
+        FromRequest, FromRequestParts, MatchedPath, Request, State, path::ErrorKind,
+        rejection::PathRejection,
+    },
     http::{Extensions, HeaderMap, Method, header, request::Parts},
     middleware::Next,
     response::Response,
@@ -94,7 +97,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(e) => Err(Error::Parameters {
-                message: e.body_text(),
+                message: about_path(e),
             }),
         }
     }
@@ -115,7 +118,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(e) => Err(Error::Parameters {
-                message: e.body_text(),
+                message: about_query(&e.body_text(), parts.uri.query().unwrap_or_default()),
             }),
         }
     }
@@ -128,6 +131,58 @@ impl<T: JsonSchema> OperationInput for Query<T> {
     ) {
         axum::extract::Query::<T>::operation_input(ctx, operation);
     }
+}
+
+/// What is wrong with a path: the name of the part, its value and what would be right, as far as these are known.
+fn about_path(error: PathRejection) -> String {
+    let PathRejection::FailedToDeserializePathParams(error) = error else {
+        return error.body_text();
+    };
+    match error.into_kind() {
+        ErrorKind::ParseErrorAtKey { key, value, .. } => {
+            format!("\"{key}\" can't be \"{value}\": use a whole number")
+        }
+        ErrorKind::DeserializeError { message, .. } | ErrorKind::Message(message) => message,
+        other => other.to_string(),
+    }
+}
+
+/// The same of a query. `told`: what axum says, whose first words are about no field and whose last ones are about Rust's types.
+fn about_query(told: &str, query: &str) -> String {
+    let told = told
+        .split_once("query string: ")
+        .map_or(told, |(_, rest)| rest);
+    let field = |what: &str| told.strip_prefix(what)?.strip_suffix('`');
+    if let Some(name) = field("duplicate field `") {
+        return format!("\"{name}\" is given twice");
+    }
+    if let Some(name) = field("missing field `") {
+        return format!("\"{name}\" is missing");
+    }
+    let Some((name, rest)) = told.split_once(": ") else {
+        return told.to_owned();
+    };
+    let mut given = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    match (wanted(rest), given.next()) {
+        (Some(wanted), Some((_, value))) => {
+            format!("\"{name}\" can't be \"{value}\": {wanted}")
+        }
+        _ => format!("{name}: {rest}"),
+    }
+}
+
+/// What would be right, for the types that say it in Rust's words.
+fn wanted(told: &str) -> Option<&'static str> {
+    Some(match told {
+        "provided string was not `true` or `false`" => "use true or false",
+        "invalid float literal" | "cannot parse float from empty string" => "use a number",
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "use a whole number"
+        }
+        "number too large to fit in target type" => "use a smaller number",
+        zero if zero.contains("expected a nonzero") => "use a whole number from 1",
+        _ => return None,
+    })
 }
 
 impl FromRequest<App> for ManifestBody {
@@ -705,6 +760,65 @@ mod tests {
         ] {
             assert!(read(name, value).is_err(), "{name}: {value}");
         }
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only read")]
+    struct Wanted {
+        limit: Option<std::num::NonZeroU32>,
+        tail: Option<u16>,
+        #[serde(default)]
+        follow: bool,
+        hours: Option<f64>,
+        role: Option<tradewind_core::identity::Role>,
+        name: String,
+    }
+
+    #[tokio::test]
+    async fn a_bad_parameter_is_named_with_what_would_be_right() {
+        for (query, told) in [
+            (
+                "name=x&limit=abc",
+                r#""limit" can't be "abc": use a whole number"#,
+            ),
+            (
+                "name=x&limit=0",
+                r#""limit" can't be "0": use a whole number from 1"#,
+            ),
+            (
+                "name=x&tail=-1",
+                r#""tail" can't be "-1": use a whole number"#,
+            ),
+            (
+                "name=x&tail=99999",
+                r#""tail" can't be "99999": use a smaller number"#,
+            ),
+            (
+                "name=x&follow=maybe",
+                r#""follow" can't be "maybe": use true or false"#,
+            ),
+            (
+                "name=x&hours=a%20b",
+                r#""hours" can't be "a b": use a number"#,
+            ),
+            ("limit=1", r#""name" is missing"#),
+            ("name=x&name=y", r#""name" is given twice"#),
+        ] {
+            let request = Request::builder().uri(format!("/v1/x?{query}"));
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            let refused = Query::<Wanted>::from_request_parts(&mut parts, &()).await;
+            let error = refused.unwrap_err().to_string();
+            assert_eq!(error, format!("the parameters are not valid: {told}"));
+        }
+        let request = Request::builder().uri("/v1/x?name=x&role=king");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let refused = Query::<Wanted>::from_request_parts(&mut parts, &()).await;
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("role: ") && error.contains("operator"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tradewind_api::DeploymentSummary;
+use tradewind_api::{DeploymentSummary, PluginState};
 use tradewind_controller::Filter;
 use tradewind_core::{
     identity::{Role, Scope},
@@ -222,7 +222,8 @@ fn render(app: &App, listed: &[DeploymentSummary], out: &mut String) -> std::fmt
     namespaces(app, &mut now);
     let calls = Family::<ByPlugin, Counter>::default();
     let failures = Family::<ByPlugin, Counter>::default();
-    for plugin in app.plugins.list() {
+    let instances = app.plugins.list().into_iter();
+    for plugin in instances.filter(|plugin| plugin.state != PluginState::Removed) {
         let label = ByPlugin {
             plugin: plugin.instance.to_string(),
         };

@@ -130,6 +130,7 @@ pub fn compile_cache() -> Result<PathBuf, Error> {
             .mode(0o700)
             .create(&folder)?;
         owners::check(&File::open(&folder)?, &folder, owners::Kind::Trusted)
+            .map_err(|error| owners::accepted(error, owners::Accepted::Never))
     };
     own().map_err(|source| tradewind_cli::Error::Read {
         path: folder.clone(),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tradewind_cloud::{SystemClock, process};
 use tradewind_conformance::{Checked, Options, Report, Tasks, list, run as check};
 use tradewind_core::names::InstanceName;
+use tradewind_credentials::owners;
 use tradewind_manifest::Format;
 use tradewind_wasm::{PluginSource, StandaloneHost};
 
@@ -131,6 +132,8 @@ async fn suite(config: &Config, piece: &PluginSource, options: Options) -> Resul
     let capabilities =
         serve::capabilities(config, &processes, &clouds, Arc::new(SystemClock)).map_err(serve)?;
     let cache = compile_cache()?;
+    // From here on as the daemon would.
+    owners::trust_anybody(config.reload.trust_any_owner);
     let bench = StandaloneHost::start(cache.clone(), serve::compiling(config.compile.clone()))
         .await
         .map_err(unusable(&cache))?;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use serde::Serialize;
 use tradewind_core::grant::CredentialSource;
-use tradewind_credentials::Secret;
+use tradewind_credentials::{Secret, owners};
 
 use super::Error;
 use crate::serve;
@@ -30,6 +30,7 @@ struct Row {
 pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
     let output = Output::new(globals.output);
     let config = Effective::load(&overrides(globals, None), environment)?.config;
+    owners::trust_anybody(config.reload.trust_any_owner);
     match args {
         Credential::List => {
             let rows = rows(&config)?;

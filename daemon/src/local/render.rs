@@ -13,7 +13,7 @@ pub fn component(f: &FileInspection) -> String {
             "{} {} {}: {}",
             about.kind, about.name, about.version, about.summary
         ),
-        format!("component {}, {}", f.digest, f.size),
+        format!("component {}, {} bytes", f.digest, f.size),
     ];
     lines.extend(
         about

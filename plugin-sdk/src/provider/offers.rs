@@ -11,6 +11,9 @@ use crate::{
 /// The source of an offer whose price nobody has set: it counts as $0.00, and the host says so wherever it tells a cost.
 pub const NO_PRICE: &str = "no price set";
 
+/// An undated quote in a column with dated ones. The host takes a quote from the future as one of now.
+const UNDATED: u64 = u64::MAX;
+
 /// One thing that can be had. Begin with [`Offer::new`] and set what is known; the rest keeps the contract's defaults.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(
@@ -226,12 +229,7 @@ pub(crate) fn columns(offers: Vec<Offer>) -> Offers {
         load: numbers(&offers, |offer| offer.load),
         carbon: numbers(&offers, |offer| offer.carbon),
         source,
-        // One undated quote leaves the whole column out: the contract has no "now" for a single row.
-        quoted_at: offers
-            .iter()
-            .map(|offer| offer.quoted_at)
-            .collect::<Option<Vec<u64>>>()
-            .unwrap_or_default(),
+        quoted_at: column(&offers, UNDATED, |offer| offer.quoted_at.unwrap_or(UNDATED)),
         label_start,
         labels,
         metrics: metric_columns(&offers),
@@ -316,5 +314,21 @@ mod tests {
             ["k", "v"]
         );
         assert_eq!(table.strings[0], "");
+    }
+
+    #[test]
+    fn a_dated_quote_keeps_its_date_beside_an_undated_one() {
+        let undated = Offer::new("a", Cpu(1000), Size(1), Money(5));
+        let dated = Offer {
+            id: "b".into(),
+            quoted_at: Some(1_748_736_000_000),
+            ..undated.clone()
+        };
+        let column = |offers: &[&Offer]| {
+            columns(offers.iter().map(|offer| (*offer).clone()).collect()).quoted_at
+        };
+        assert!(column(&[&undated]).is_empty());
+        assert_eq!(column(&[&dated]), [1_748_736_000_000]);
+        assert_eq!(column(&[&undated, &dated]), [u64::MAX, 1_748_736_000_000]);
     }
 }

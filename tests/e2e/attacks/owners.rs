@@ -211,7 +211,10 @@ async fn settings_and_keys_that_others_may_write_or_read_stop_the_start() -> Res
     set(&config, 0o666)?;
     let (served, said) = serve(&daemon, &[])?;
     ensure!(
-        !served && said.contains("config.toml\" may be changed by others (mode 0666)"),
+        !served
+            && said.contains("config.toml\" may be changed by others (mode 0666)")
+            && said.contains("or set the variable TRADEWIND_TRUST_ANY_OWNER=true")
+            && !said.contains("reload.trust-any-owner"),
         "{said}"
     );
     let (served, said) = serve(&daemon, &[("TRADEWIND_TRUST_ANY_OWNER", "true")])?;

@@ -126,7 +126,7 @@ pub(super) async fn follow(
             .max(LAST_LOOK.min(timeout.std()));
         let waited = wait::until(
             context,
-            one.namespace.as_str(),
+            &one.namespace,
             one.name.as_str(),
             goal,
             left.into(),
@@ -134,11 +134,13 @@ pub(super) async fn follow(
         .await;
         reached.push(waited.map_err(|error| match error {
             Error::TimedOut {
+                namespace,
                 name,
                 wanted,
                 message,
                 ..
             } => Error::TimedOut {
+                namespace,
                 name,
                 wanted,
                 after: timeout,

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context, args: Delete) -> Result<(), Error> {
     }
     wait::until(
         context,
-        &context.namespace_or_default(),
+        &accepted.namespace,
         &args.name,
         Goal::Gone,
         args.timeout,

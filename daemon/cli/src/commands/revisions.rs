@@ -74,7 +74,7 @@ pub(super) async fn rollback(context: &Context, args: Rollback) -> Result<(), Er
     };
     let view = wait::until(
         context,
-        accepted.namespace.as_str(),
+        &accepted.namespace,
         accepted.name.as_str(),
         goal,
         args.timeout,

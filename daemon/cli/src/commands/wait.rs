@@ -6,6 +6,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 use tradewind_api::{DeploymentView, Status};
 use tradewind_core::{
+    names::Namespace,
     rollout::{self, Cause},
     units::Millis,
 };
@@ -40,7 +41,7 @@ impl Goal {
 /// `TimedOut`, `Failed`, `Deleted`, and whatever the first request is answered with.
 pub(super) async fn until(
     context: &Context,
-    namespace: &str,
+    namespace: &Namespace,
     name: &str,
     goal: Goal,
     timeout: Millis,
@@ -69,6 +70,7 @@ pub(super) async fn until(
                     .map(|v| state(&v))
                     .unwrap_or_else(|| "nothing is known of it".to_owned());
                 return Err(Error::TimedOut {
+                    namespace: namespace.clone(),
                     name: name.to_owned(),
                     wanted: goal.wanted(),
                     after: timeout,
@@ -85,7 +87,7 @@ type Reached = Result<Option<DeploymentView>, Error>;
 /// One stream's worth. None: it ended without an outcome.
 async fn follow(
     context: &Context,
-    namespace: &str,
+    namespace: &Namespace,
     name: &str,
     goal: Goal,
     last: &mut Option<DeploymentView>,
@@ -100,7 +102,7 @@ async fn follow(
     };
     let mut events = match context
         .client
-        .follow(&path, &[("namespace", namespace.to_owned())])
+        .follow(&path, &[("namespace", namespace.to_string())])
         .await
     {
         Ok(events) => events,
@@ -140,20 +142,19 @@ fn judge(view: &DeploymentView, goal: Goal) -> Option<Result<(), Error>> {
     };
     let summary = &view.summary;
     let name = || summary.name.to_string();
+    let failed = || Error::Failed {
+        namespace: summary.namespace.clone(),
+        name: name(),
+        message: state(view),
+    };
     match summary.status {
         Status::Deleting => Some(Err(Error::Deleted { name: name() })),
         _ if view.observed_generation < generation => None,
-        _ if returned(view, generation) => Some(Err(Error::Failed {
-            name: name(),
-            message: state(view),
-        })),
+        _ if returned(view, generation) => Some(Err(failed())),
         // It waits for someone: there is nothing to wait for here.
         Status::Progressing if waits(view) => Some(Ok(())),
         Status::Running | Status::Idle | Status::Completed => Some(Ok(())),
-        Status::Failed => Some(Err(Error::Failed {
-            name: name(),
-            message: state(view),
-        })),
+        Status::Failed => Some(Err(failed())),
         Status::Pending | Status::Progressing | Status::Degraded => None,
     }
 }

@@ -84,7 +84,7 @@ fn allocations(out: &Output, tasks: &[TaskView]) -> String {
             out.cell(endpoints.join(" "), Plain),
             out.cell(
                 if a.superseded {
-                    format!("being replaced {}", a.message)
+                    after("being replaced", &a.message)
                 } else {
                     a.message.clone()
                 },
@@ -126,6 +126,14 @@ fn allocations(out: &Output, tasks: &[TaskView]) -> String {
     )
 }
 
+/// What is known of something, and what its provider says of it, if it does.
+fn after(known: &str, told: &str) -> String {
+    match told.trim() {
+        "" => known.to_owned(),
+        told => format!("{known}: {told}"),
+    }
+}
+
 fn replicas(out: &Output, tasks: &[TaskView]) -> String {
     let rows = tasks.iter().flat_map(|t| {
         t.allocations.iter().flat_map(move |a| {
@@ -135,10 +143,10 @@ fn replicas(out: &Output, tasks: &[TaskView]) -> String {
                     .started_at
                     .map(|at| at.to_string())
                     .unwrap_or_else(|| "-".to_owned());
-                let mut message = r.message.clone();
-                if let Some(code) = r.exit_code {
-                    message = format!("exit code {code} {message}");
-                }
+                let message = match r.exit_code {
+                    Some(code) => after(&format!("exit code {code}"), &r.message),
+                    None => r.message.clone(),
+                };
                 [
                     out.cell(format!("{}/{}", t.name, r.index), Plain),
                     out.cell(place(&a.provider, &a.region), Plain),
@@ -364,4 +372,18 @@ fn tasks(out: &Output, view: &DeploymentView) -> String {
         ],
         rows,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_facts_of_one_cell_are_told_apart() {
+        assert_eq!(
+            after("exit code 3", "ended with status 3"),
+            "exit code 3: ended with status 3"
+        );
+        assert_eq!(after("being replaced", " "), "being replaced");
+    }
 }

@@ -1,6 +1,6 @@
 //! Stored plans: the list, and one with what it rests on.
 
-use tradewind_api::{Adds, PlanSummary, Quote, StoredPlanView};
+use tradewind_api::{Adds, PlanSummary, Quote, StoredPlanView, command};
 use tradewind_core::plan::stored::PlanStatus;
 
 use super::plan;
@@ -63,8 +63,8 @@ pub fn one(out: &Output, view: &StoredPlanView) -> String {
         parts.push(format!("{word} by {} at {}{comment}", review.by, review.at));
     } else if s.approval_required && s.status == PlanStatus::Pending {
         parts.push(format!(
-            "waits for somebody else's `tradewind plan approve {}`",
-            s.id
+            "waits for somebody else's {}",
+            command(&s.namespace, &format!("plan approve {}", s.id))
         ));
     }
     if let Some(applied) = &view.applied {

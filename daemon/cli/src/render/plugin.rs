@@ -1,6 +1,7 @@
 //! Plugin instances, what a reload did, and component files.
 
 use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport};
+use tradewind_core::grant::FREE;
 
 use super::stream;
 use crate::output::{Mood, Mood::Plain, Output};
@@ -118,12 +119,8 @@ pub fn one(out: &Output, p: &PluginView) -> String {
             .map(|(list, entries)| format!("{list}: {}", entries.join(", "))),
     );
     for wanted in &p.capabilities {
-        let granted = if p.grants.contains(&wanted.name) {
-            "granted"
-        } else {
-            "not granted"
-        };
-        lines.push(format!("wants {} ({granted}): {}", wanted.name, wanted.why));
+        let grant = grant(&wanted.name, &p.grants);
+        lines.push(format!("wants {} ({grant}): {}", wanted.name, wanted.why));
     }
     if let Some(l) = &p.limits {
         lines.push(format!(
@@ -175,6 +172,17 @@ pub fn one(out: &Output, p: &PluginView) -> String {
     lines.join("\n")
 }
 
+/// How a capability stands that a plugin says it uses.
+fn grant(capability: &str, granted: &[String]) -> &'static str {
+    if FREE.contains(&capability) {
+        "needs no grant"
+    } else if granted.iter().any(|name| name == capability) {
+        "granted"
+    } else {
+        "not granted"
+    }
+}
+
 pub fn report(report: &ReloadReport) -> String {
     let mut lines: Vec<String> = report
         .loaded
@@ -196,4 +204,16 @@ pub fn report(report: &ReloadReport) -> String {
     );
     lines.push(format!("{} unchanged", report.unchanged.len()));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_provider_has_is_not_said_to_lack_a_grant() {
+        let of = |name| grant(name, &["http".to_owned()]);
+        assert_eq!(of("clock"), "needs no grant");
+        assert_eq!((of("http"), of("process")), ("granted", "not granted"));
+    }
 }

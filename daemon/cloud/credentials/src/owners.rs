@@ -7,6 +7,7 @@
 //! - Bits of a file count as far as others can reach it: in a folder of mode 0700 they give nothing away.
 
 use std::{
+    fmt,
     fs::{self, File, Metadata},
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -37,12 +38,34 @@ pub enum Kind {
 
 /// A file that is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{}\" {why}: run `{remedy}`, or set {SETTING} = true to accept it", path.display())]
+#[error("\"{}\" {why}: run `{remedy}`{accepted}", path.display())]
 pub struct Untrusted {
     /// The file, or the folder above it.
     path: PathBuf,
     why: String,
     remedy: String,
+    accepted: Accepted,
+}
+
+/// What would have a file believed as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    BySetting,
+    /// Who reads it does not know the settings yet.
+    ByVariable(&'static str),
+    Never,
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BySetting => write!(f, ", or set {SETTING} = true to accept it"),
+            Self::ByVariable(variable) => {
+                write!(f, ", or set the variable {variable}=true to accept it")
+            }
+            Self::Never => Ok(()),
+        }
+    }
 }
 
 /// Opens a file that nobody else may have made.
@@ -68,6 +91,20 @@ pub fn read(path: &Path, kind: Kind) -> io::Result<Vec<u8>> {
 /// The reason, where an error is that a file is not believed.
 pub fn untrusted(error: &io::Error) -> Option<&Untrusted> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// The same error with what would have the file believed, where the setting would not.
+pub fn accepted(error: io::Error, accepted: Accepted) -> io::Error {
+    match untrusted(&error) {
+        Some(known) => io::Error::new(
+            error.kind(),
+            Untrusted {
+                accepted,
+                ..known.clone()
+            },
+        ),
+        None => error,
+    }
 }
 
 /// Checks a file that is open, and was found at this path.
@@ -165,6 +202,7 @@ impl Fault {
             path: path.to_owned(),
             why,
             remedy,
+            accepted: Accepted::BySetting,
         }
     }
 }
@@ -315,9 +353,19 @@ mod tests {
         set("a/b/file", 0o666);
         let told = verdict("a/b/file", Kind::Trusted).unwrap_err();
         assert!(
-            told.contains("may be changed by others (mode 0666)") && told.contains("chmod go-w"),
+            told.contains("may be changed by others (mode 0666)")
+                && told.contains("chmod go-w")
+                && told.contains("reload.trust-any-owner = true"),
             "{told}"
         );
+        let error = || read(&at("a/b/file"), Kind::Trusted).unwrap_err();
+        let told = accepted(error(), Accepted::ByVariable("X")).to_string();
+        assert!(
+            told.ends_with(", or set the variable X=true to accept it"),
+            "{told}"
+        );
+        let told = accepted(error(), Accepted::Never).to_string();
+        assert!(told.ends_with("file`"), "{told}");
         // Nobody else comes to it.
         set("a", 0o700);
         assert!(verdict("a/b/file", Kind::Secret).is_ok());

@@ -316,7 +316,10 @@ impl Folder {
 
 /// Deletes a retired folder, and the allocation's and the instance's folders when they are empty.
 pub(super) fn discard(retired: &Path) {
-    if let Err(error) = fs::remove_dir_all(retired) {
+    // What was refused before it had a folder leaves none behind.
+    if let Err(error) = fs::remove_dir_all(retired)
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(folder = %retired.display(), %error, "a folder of a removed process stays behind");
     }
     for above in retired.ancestors().skip(1).take(2) {

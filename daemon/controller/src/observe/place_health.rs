@@ -1,7 +1,11 @@
 //! The standing of places as the controller keeps it: fed by every call, asked before every call, told as events, shown as regions.
 //! The rules are `core::place_health`'s. What is known here is lost with the daemon, and learnt again by calling.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
@@ -291,7 +295,7 @@ impl PlaceHealth {
         self.deps.committer.wake.notify_one();
     }
 
-    /// Another version or other settings: what was known of a provider may not hold any more.
+    /// Another version or other settings, or none: what was known of a provider may not hold any more.
     pub(crate) fn reset_changed_providers(self: &Arc<Self>, snapshot: &Snapshot) {
         let versions = snapshot.providers.iter().map(|(name, p)| {
             (
@@ -301,12 +305,16 @@ impl PlaceHealth {
         });
         let versions: BTreeMap<_, _> = versions.collect();
         let before = std::mem::replace(&mut *lock(&self.versions), versions.clone());
-        for (name, _) in before
+        let names: BTreeSet<&InstanceName> = before.keys().chain(versions.keys()).collect();
+        for name in names
             .into_iter()
-            .filter(|(name, version)| versions.get(name) != Some(version))
+            .filter(|name| before.get(*name) != versions.get(*name))
         {
-            if lock(&self.standings).forget(&name) {
-                let place_health = self.clone();
+            let was_degraded = lock(&self.standings).forget(name);
+            if !versions.contains_key(name) {
+                self.deps.quotes.forget(name);
+            } else if was_degraded {
+                let (place_health, name) = (self.clone(), name.clone());
                 self.deps.tasks.spawn(async move {
                     place_health
                         .tell_recovered(&name, "its component or its settings have changed")
@@ -389,20 +397,20 @@ impl Handle {
             .find(|d| d.provider == *provider)
     }
 
-    /// Every place that is known and open to a namespace of the scope: how it stands and what is under way there.
+    /// Every known place of a provider that serves and is open to a namespace of the scope: how it stands and what is under way there.
     pub fn regions(&self, scope: &Scope) -> RegionsView {
         let place_health = &self.shared.place_health;
         let (now, clock) = (place_health.now(), self.shared.clock.now());
         let at = |then: Millis| Instant((clock.0.saturating_add(then.0)).saturating_sub(now.0));
         let usage = self.shared.lanes.usage();
         let standings = lock(&place_health.standings).clone();
-        let mut places: std::collections::BTreeSet<Place> = self.shared.quotes.places();
+        let mut places: BTreeSet<Place> = self.shared.quotes.places();
         places.extend(standings.places().keys().cloned());
         places.extend(usage.keys().cloned());
         let snapshot = self.shared.plugins.snapshot();
-        let seen = |provider: &InstanceName| match snapshot.providers.get(provider) {
-            Some(known) => scope.sees(known.namespaces()),
-            None => scope.is_all(),
+        let seen = |provider: &InstanceName| {
+            let known = snapshot.providers.get(provider);
+            known.is_some_and(|known| scope.sees(known.namespaces()))
         };
         places.retain(|place| seen(&place.provider));
         let view = |place: Place| {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
     event::{Cause, Severity},
+    failure::Failure,
     health::Recovery,
     ledger::Meter,
     names::{AllocationId, InstallationId},
@@ -336,6 +337,19 @@ impl Reconciler {
             }
         }
         told.into_iter().for_each(|event| change.event(event));
+        if let Some(failure) = &failure
+            && self.is_news(&work.key, failure)
+        {
+            let message = format!("nothing could be decided: {}", failure.told());
+            let undecided = event(
+                Severity::Warning,
+                "Undecided",
+                CONTROLLER,
+                &work.key,
+                message,
+            );
+            change.event(undecided.because(Cause::Failure(failure.kind.to_string())));
+        }
         if !failed {
             self.budgets.put_held(&mut change, &work.key, &held)?;
         }
@@ -421,6 +435,13 @@ impl Reconciler {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a deployment has not been known to lack a decision for this reason.
+    fn is_news(&self, key: &DeploymentKey, failure: &Failure) -> bool {
+        let cache = lock(&self.cache);
+        let entry = cache.deployments.get(key);
+        entry.is_some_and(|entry| entry.failure.as_ref() != Some(failure))
     }
 
     /// The revision of a record that is still what was decided about. Observations are written beside decisions.

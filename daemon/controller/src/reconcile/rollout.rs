@@ -260,7 +260,33 @@ impl Reconciler {
             .is_none_or(|r| r.status == Status::Done);
         if !whole && record != *work.record {
             out.deployment = Some(record);
+        } else if let Some(reason) = self.failed_job(work) {
+            let mut record = (*work.record).clone();
+            let now = work.record.generation;
+            let mut marks = record.revisions.iter_mut();
+            if let Some(mark) = marks.find(|m| m.generation == now && m.outcome == Outcome::Healthy)
+            {
+                (mark.outcome, mark.reason) = (Outcome::Failed, reason);
+                out.deployment = Some(record);
+            }
         }
+    }
+
+    /// Of a deployment of jobs alone: why one of them has failed. What services come to is decided by their update.
+    fn failed_job(&self, work: &DeploymentWork) -> Option<String> {
+        if !work.record.manifest.spec.services.is_empty() {
+            return None;
+        }
+        let failed = |r: &&AllocationRecord| r.intent.stays() && r.status.phase == Phase::Failed;
+        let record = work.all.iter().find(failed)?;
+        let cache = lock(&self.cache);
+        let said = cache
+            .live(&record.id)
+            .and_then(|live| live.observation.as_ref())
+            .map(|o| o.message.clone())
+            .filter(|message| !message.is_empty())
+            .map_or_else(String::new, |message| format!(": {message}"));
+        Some(format!("job \"{}\" has failed{said}", record.task))
     }
 
     #[expect(

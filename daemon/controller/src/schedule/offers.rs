@@ -112,6 +112,12 @@ impl OfferCache {
         lock(&self.quotes).remove(provider);
     }
 
+    /// The provider is gone, and its quotes with it.
+    pub(crate) fn forget(&self, provider: &InstanceName) {
+        self.invalidate(provider);
+        lock(&self.last).remove(provider);
+    }
+
     fn outdated(&self, quote: &Quote, provider: &InstanceName) -> bool {
         lock(&self.forgotten)
             .get(provider)

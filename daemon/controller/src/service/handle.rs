@@ -24,7 +24,7 @@ use crate::{
     Error, EventFilter, Handle, lock,
     reconcile::hedge,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
-    service::plans,
+    service::plans::ByHand,
     service::render,
     service::rerun,
     service::revisions::{Why, revise},
@@ -105,7 +105,7 @@ impl Handle {
             .map(|e| e.record.clone());
         let same = before.as_ref().is_some_and(|r| r.manifest == *manifest);
         if !same {
-            self.may_change(&key.namespace, plans::TO_PUT)?;
+            self.may_change(&key.namespace, ByHand::Put)?;
         }
         let generation = before.as_ref().map_or(0, |r| r.generation);
         check_generation(&key, if_generation, generation)?;
@@ -268,7 +268,7 @@ impl Handle {
             .get(&key)
             .is_some_and(|e| !e.record.deleting);
         if stands {
-            self.may_change(namespace, plans::TO_DELETE)?;
+            self.may_change(namespace, ByHand::Delete)?;
         }
         self.remove(actor, &key, if_generation, Change::new()).await
     }
@@ -443,7 +443,11 @@ impl Handle {
         if let Some(failure) = outcome.failure {
             return Err(Error::Plugin(failure));
         }
-        let steps = plan::plan(&outcome.desired, &work.actual);
+        let steps = if work.record.deleting {
+            plan::deletion(&work.actual)
+        } else {
+            plan::plan(&outcome.desired, &work.actual)
+        };
         let sum = |amounts: &mut dyn Iterator<Item = MicroUsd>| {
             amounts.fold(MicroUsd(0), MicroUsd::saturating_add)
         };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tradewind_api::{Accepted, PlanDiff, PlanSummary, StoredPlanView};
+use tradewind_api::{Accepted, PlanDiff, PlanSummary, StoredPlanView, command};
 use tradewind_core::{
     budget::Verdict,
     event::{Event, Severity},
@@ -39,20 +39,21 @@ use crate::{
 /// How long plans that can't be applied any more stay readable.
 const KEPT: Millis = Millis(30 * 24 * 3_600_000);
 
-/// How the plan is stored that changes by hand need where approval is required.
-pub(crate) const TO_PUT: &str = "`tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_SCALE: &str =
-    "with the number changed in its manifest, `tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_RETURN: &str =
-    "with the earlier manifest, `tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_RUN: &str = "with something of the job changed in its manifest, such as a variable, `tradewind plan -f FILE --out NAME` stores a plan";
-pub(crate) const TO_DELETE: &str = "`tradewind plan -f FILE --delete --out NAME` stores a plan";
+/// A change by hand that needs a stored plan where approval is required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByHand {
+    Put,
+    Scale,
+    Return,
+    Run,
+    Delete,
+}
 
 /// Why something about a plan is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("there is a plan \"{id}\" already")]
-    Exists { id: PlanId },
+    Exists { id: PlanId, namespace: Namespace },
     #[error("the time until a plan expires can't be 0")]
     Stillborn,
     #[error("the plan has no place for everything: {missing}")]
@@ -67,11 +68,10 @@ pub enum Error {
     },
     #[error("plan \"{id}\" needs an approval: namespace \"{namespace}\" requires it")]
     Unapproved { id: PlanId, namespace: Namespace },
-    /// `way`: how such a plan is stored.
     #[error("deployments of namespace \"{namespace}\" change through approved plans only")]
     ApprovalRequired {
         namespace: Namespace,
-        way: &'static str,
+        change: ByHand,
     },
     #[error(
         "namespace \"{namespace}\" has {most} plans that can still be applied: the setting \"plans.most\" allows no more"
@@ -91,6 +91,26 @@ pub struct Draft {
     pub id: Option<PlanId>,
     /// None: as the daemon is set.
     pub expires_in: Option<Millis>,
+}
+
+// === impl ByHand ===
+
+impl ByHand {
+    /// How its plan is stored.
+    pub fn plan(self, namespace: &Namespace) -> String {
+        let stored = |words| format!("{} stores a plan", command(namespace, words));
+        let put = || stored("plan -f FILE --out NAME");
+        match self {
+            Self::Put => put(),
+            Self::Scale => format!("with the number changed in its manifest, {}", put()),
+            Self::Return => format!("with the earlier manifest, {}", put()),
+            Self::Run => format!(
+                "with something of the job changed in its manifest, such as a variable, {}",
+                put()
+            ),
+            Self::Delete => stored("plan -f FILE --delete --out NAME"),
+        }
+    }
 }
 
 impl Handle {
@@ -171,7 +191,11 @@ impl Handle {
         );
         change.inputs(outcome.inputs.as_ref());
         match self.shared.committer.accept(change).await {
-            Err(store::Error::Conflict { .. }) => Err(Error::Exists { id: record.id }.into()),
+            Err(store::Error::Conflict { .. }) => Err(Error::Exists {
+                id: record.id,
+                namespace: work.key.namespace,
+            }
+            .into()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(self.shared.plan_view(record)),
         }
@@ -399,20 +423,20 @@ impl Handle {
         Ok(self.shared.plan_view(record))
     }
 
-    /// Whether a deployment may be changed by hand without a plan. `way`: how the plan would be stored.
+    /// Whether a deployment may be changed by hand without a plan.
     ///
     /// # Errors
     /// `Plan` where approval is required.
     pub(crate) fn may_change(
         &self,
         namespace: &Namespace,
-        way: &'static str,
+        change: ByHand,
     ) -> Result<(), crate::Error> {
         match self.shared.approval(namespace) {
             Approval::None => Ok(()),
             Approval::Required => Err(Error::ApprovalRequired {
                 namespace: namespace.clone(),
-                way,
+                change,
             }
             .into()),
         }

@@ -80,7 +80,7 @@ fn summarise(
         .values()
         .map(|l| Place::of(&l.record).to_string())
         .collect();
-    let hourly = entry.allocations.values().map(|l| l.record.hourly_total());
+    let hourly = entry.allocations.values().map(hourly);
     DeploymentSummary {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
@@ -93,6 +93,19 @@ fn summarise(
         hourly_cost: hourly.fold(MicroUsd(0), MicroUsd::saturating_add),
         created_at: entry.record.created_at,
         message: message(entry, tasks),
+    }
+}
+
+/// What is seen to have ended costs nothing, whether that is on record yet or not.
+fn hourly(live: &AllocationState) -> MicroUsd {
+    let ended = live
+        .observation
+        .as_ref()
+        .is_some_and(|o| o.phase.is_final());
+    if ended {
+        MicroUsd(0)
+    } else {
+        live.record.hourly_total()
     }
 }
 
@@ -451,7 +464,7 @@ fn allocation_view(
         } else {
             record.status.phase
         },
-        hourly_cost: record.hourly_total(),
+        hourly_cost: hourly(live),
         endpoints,
         replica_status: replicas,
         message,

@@ -1,7 +1,7 @@
 //! Running jobs again that have ended: the same manifest under a new generation, of which the jobs' allocations are made anew. It must not
 //! touch services, nor what still runs.
 
-use tradewind_api::Accepted;
+use tradewind_api::{Accepted, command};
 use tradewind_core::{
     failure::FailureKind,
     manifest::Resolved,
@@ -15,7 +15,7 @@ use tradewind_core::{
 use crate::{
     Error, Handle, lock,
     service::handle::not_found,
-    service::plans,
+    service::plans::ByHand,
     service::revisions::Why,
     state::cache::{AllocationState, DeploymentState},
 };
@@ -24,7 +24,7 @@ impl Handle {
     /// Has a job that has ended run again from the beginning; none named: every job of the deployment.
     ///
     /// # Errors
-    /// `NotFound`, `Invalid` for what is no job or follows its load, `NotEnded` for what still runs or waits to run, `Generation`,
+    /// `NotFound`, `NoTask`, `Invalid` for what is no job or follows its load, `NotEnded` for what still runs or waits to run, `Generation`,
     /// `Deleting`, `Plan` where only approved plans change something, or the state can't be written. Nothing has been changed then.
     pub async fn rerun(
         &self,
@@ -43,7 +43,7 @@ impl Handle {
             let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
             (entry.record.clone(), ended_jobs(&key, entry, task)?)
         };
-        self.may_change(namespace, plans::TO_RUN)?;
+        self.may_change(namespace, ByHand::Run)?;
         // What has been judged is this generation.
         let generation = if_generation.unwrap_or(record.generation);
         let why = Why {
@@ -77,6 +77,17 @@ fn names(jobs: &[TaskName]) -> String {
         .join(", ")
 }
 
+/// The refusal of a task that a deployment does not have.
+pub(crate) fn no_task(key: &DeploymentKey, tasks: &[Resolved], name: &TaskName) -> Error {
+    let mut known: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
+    known.dedup();
+    Error::NoTask {
+        name: key.to_string(),
+        task: name.clone(),
+        known,
+    }
+}
+
 /// The jobs that were asked for, if all of them have ended.
 fn ended_jobs(
     key: &DeploymentKey,
@@ -91,10 +102,7 @@ fn ended_jobs(
     let jobs: Vec<&Resolved> = match wanted {
         Some(name) => {
             let found = entry.resolved.iter().find(|task| task.name == *name);
-            let task = found.ok_or_else(|| Error::NotFound {
-                what: "task",
-                name: format!("{key}/{name}"),
-            })?;
+            let task = found.ok_or_else(|| no_task(key, &entry.resolved, name))?;
             if !is_job(&task) {
                 return Err(invalid(format!(
                     "\"{name}\" is a service, which runs all the time: only jobs are run again"
@@ -111,8 +119,9 @@ fn ended_jobs(
     }
     if let Some(follower) = jobs.iter().find(|job| job.scale.is_some()) {
         return Err(invalid(format!(
-            "\"{}\" follows its load: `tradewind wake` or a measure gives it copies again",
-            follower.name
+            "\"{}\" follows its load: {} or a measure gives it copies again",
+            follower.name,
+            command(&key.namespace, &format!("wake {}", key.name))
         )));
     }
     if let Some(busy) = jobs.iter().find(|job| !has_ended(entry, job)) {

@@ -21,7 +21,7 @@ use crate::{
     Error, Handle, lock,
     reconcile::rollout::Return,
     service::handle,
-    service::plans,
+    service::plans::ByHand,
     state::commit::Change,
     state::journal::{self, CONTROLLER},
 };
@@ -91,7 +91,7 @@ impl Handle {
         if_generation: Option<u64>,
     ) -> Result<Accepted, Error> {
         let (key, _) = self.found(namespace, name)?;
-        self.may_change(namespace, plans::TO_RETURN)?;
+        self.may_change(namespace, ByHand::Return)?;
         self.return_to(actor, &key, to, if_generation, Cause::Rollback, "")
             .await
     }
@@ -99,7 +99,7 @@ impl Handle {
     /// Breaks the update off that is under way, and returns to what was healthy before it.
     ///
     /// # Errors
-    /// `Invalid` when none is under way, and those of `rollback`.
+    /// `NothingTo` when none is under way, and those of `rollback`.
     pub async fn abort(
         &self,
         actor: &Actor,
@@ -119,7 +119,7 @@ impl Handle {
     /// Lets an update pass what it waits for: a canary's step, or the time for which blue-green keeps the old set.
     ///
     /// # Errors
-    /// `Invalid` when it waits for nothing, `NotFound`, `Generation`, or the state can't be written.
+    /// `NothingTo` when it waits for nothing, `NotFound`, `Generation`, or the state can't be written.
     pub async fn promote(
         &self,
         actor: &Actor,
@@ -377,10 +377,10 @@ fn missing(key: &DeploymentKey, n: u64) -> Error {
     }
 }
 
-fn nothing(key: &DeploymentKey, what: &str) -> Error {
-    Error::Invalid {
-        path: "name".to_owned(),
-        message: format!("there is nothing to {what}: no update of \"{key}\" waits for it"),
+fn nothing(key: &DeploymentKey, action: &'static str) -> Error {
+    Error::NothingTo {
+        action,
+        name: key.to_string(),
     }
 }
 

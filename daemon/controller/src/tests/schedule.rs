@@ -75,6 +75,26 @@ async fn a_policy_that_fails_is_stood_in_for_where_the_settings_say_so() {
     put(&controller, "bee", 0, 1).await;
     tokio::time::sleep(MOMENT).await;
     assert_eq!((running(&scene, "ant"), running(&scene, "bee")), (2, 0));
+    let told = reasons(&scene, "Undecided").await;
+    assert!(
+        told.len() == 1 && told[0].contains("told not to decide"),
+        "it is told once: {told:?}"
+    );
+    put_text(
+        &controller,
+        "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: cat}, spec: {policy: clever, services: \
+         {web: {command: [run]}}}}",
+    )
+    .await;
+    tokio::time::sleep(MOMENT).await;
+    let told = reasons(&scene, "Undecided").await;
+    assert!(
+        told.len() == 2
+            && told
+                .iter()
+                .any(|told| told.contains("there is no policy \"clever\"")),
+        "{told:?}"
+    );
     scene.cloud.with(|known| known.undecided = false);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(

@@ -328,18 +328,34 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
         }
     }
     let gone = actual.iter().filter(|r| !used.contains(&&r.id));
-    steps.extend(gone.map(|r| Step {
-        action: ChangeAction::Destroy,
-        task: r.task.clone(),
-        target: r.target.clone(),
-        allocation: Some(r.id.clone()),
-        placement: placement_of(r),
-        replicas_before: r.intent.replicas,
-        hourly_before: r.hourly_total(),
-        desired: None,
-        why: why_gone(r, desired),
-    }));
+    steps.extend(gone.map(|r| destroy(r, || why_gone(r, desired))));
     steps
+}
+
+/// The steps that remove all of a deployment that is deleted.
+pub fn deletion(actual: &[AllocationRecord]) -> Vec<Step> {
+    let deleted = || "its deployment is deleted".to_owned();
+    actual.iter().map(|r| destroy(r, deleted)).collect()
+}
+
+/// `why`: for what is still there and wanted there.
+fn destroy(record: &AllocationRecord, why: impl FnOnce() -> String) -> Step {
+    let why = match (record.status.phase, record.intent.stage) {
+        (Phase::Gone, _) => "it has disappeared at the provider".to_owned(),
+        (_, Stage::Removing) => "it is being removed".to_owned(),
+        _ => why(),
+    };
+    Step {
+        action: ChangeAction::Destroy,
+        task: record.task.clone(),
+        target: record.target.clone(),
+        allocation: Some(record.id.clone()),
+        placement: placement_of(record),
+        replicas_before: record.intent.replicas,
+        hourly_before: record.hourly_total(),
+        desired: None,
+        why,
+    }
 }
 
 /// Whether what gives way could take over again: what works, and jobs that have ended.
@@ -378,12 +394,10 @@ fn change(
 }
 
 fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
-    match desired
-        .iter()
-        .find(|d| d.task == record.task && d.target == record.target)
-    {
-        _ if record.status.phase == Phase::Gone => "it has disappeared at the provider".to_owned(),
-        _ if record.intent.stage == Stage::Removing => "it is being removed".to_owned(),
+    let of_task = || desired.iter().filter(|d| d.task == record.task);
+    let wanted = of_task().find(|d| d.target == record.target);
+    let elsewhere = of_task().next().is_some();
+    match wanted {
         Some(d) if record.intent.generation < d.since => {
             "it runs again from the beginning".to_owned()
         }
@@ -391,6 +405,10 @@ fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
             "no replica of it is wanted, or none has a place".to_owned()
         }
         Some(_) => "its replicas go elsewhere".to_owned(),
+        None if elsewhere && record.target.is_some() => {
+            "its target is not in the manifest any more".to_owned()
+        }
+        None if elsewhere => "its task goes to targets now".to_owned(),
         None => "its task is not in the manifest any more".to_owned(),
     }
 }
@@ -549,6 +567,42 @@ mod tests {
             [8081],
             "an image's own are its own"
         );
+    }
+
+    #[test]
+    fn what_goes_says_why() {
+        let want = |task: &str, target: Option<&str>| Desired {
+            task: task.parse().expect("name"),
+            target: target.map(|provider| Target {
+                provider: provider.parse().expect("name"),
+                region: None,
+                platform: None,
+            }),
+            replicas: 1,
+            workload: workload(1),
+            need: Digest::of(&[1]),
+            rivals: Vec::new(),
+            placements: vec![placement("a", 1)],
+            decision: None,
+            since: 0,
+        };
+        let mut ran = carry_out(&[want("t0", None)], Vec::new(), &mut 0);
+        let why = |steps: Vec<Step>| {
+            let gone = steps
+                .into_iter()
+                .find(|s| s.action == ChangeAction::Destroy);
+            gone.expect("something goes").why
+        };
+        let task = why(plan(&[want("t1", None)], &ran));
+        assert!(task.starts_with("its task is not"), "{task}");
+        let targets = why(plan(&[want("t0", Some("east"))], &ran));
+        assert_eq!(targets, "its task goes to targets now");
+        ran[0].target = want("t0", Some("west")).target;
+        let target = why(plan(&[want("t0", Some("east"))], &ran));
+        assert!(target.starts_with("its target is not"), "{target}");
+        assert_eq!(why(deletion(&ran)), "its deployment is deleted");
+        ran[0].status.phase = Phase::Gone;
+        assert!(why(deletion(&ran)).starts_with("it has disappeared"));
     }
 
     #[test]

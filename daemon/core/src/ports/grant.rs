@@ -23,6 +23,9 @@ pub use self::{
 };
 use crate::{base::names::Namespace, ports::identity::Scope};
 
+/// Capabilities that need no grant: every provider has them.
+pub const FREE: [&str; 2] = ["clock", "log"];
+
 /// The capabilities lent to one plugin instance: the `[grants]` of its instance file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]

@@ -66,7 +66,7 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
             "speed",
             format!(
                 "{} simulated hours per second ({:.3} s)",
-                number(speed.simulated_hours_per_second),
+                rate(speed.simulated_hours_per_second),
                 speed.seconds
             ),
         ),
@@ -97,6 +97,15 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
             .map(|i| format!("impossible: {}/{}: {}", i.namespace, i.name, i.reason)),
     );
     lines.join("\n")
+}
+
+/// A rate that no two runs agree on: three digits tell all.
+fn rate(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
 }
 
 fn utilization(u: &Utilization, unit: &str) -> String {

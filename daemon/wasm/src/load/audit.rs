@@ -1,8 +1,9 @@
 //! The import audit: what a component exports tells its kind, what it imports must be granted. Nothing unknown is ever stubbed.
 
 use semver::Version;
-use tradewind_core::{grant::Grants, names::InstanceName, plugin::Kind};
+use tradewind_core::{grant::FREE, names::InstanceName, plugin::Kind};
 
+use super::instance_file::InstanceFile;
 use crate::runtime::{clouds, v0_1};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,15 @@ pub enum Error {
     Ungranted {
         import: String,
         instance: InstanceName,
+        grant: &'static str,
+    },
+    #[error(
+        "it imports \"{import}\", which takes a grant, and it has no instance file; to grant it, make {instance}.toml beside it:\ncomponent = \"{component}\"\n{grant}"
+    )]
+    NoFile {
+        import: String,
+        instance: InstanceName,
+        component: String,
         grant: &'static str,
     },
     #[error(
@@ -77,9 +87,10 @@ pub(crate) fn audit(
     imports: &[String],
     exports: &[String],
     instance: &InstanceName,
-    grants: &Grants,
+    file: &InstanceFile,
     absent: &[&str],
 ) -> Result<Audit, Error> {
+    let grants = &file.grants;
     let kind = kind(exports)?;
     let mut wasi = false;
     for import in imports {
@@ -87,13 +98,13 @@ pub(crate) fn audit(
             .strip_prefix(v0_1::PACKAGE)
             .and_then(|rest| rest.strip_suffix(v0_1::VERSION)?.strip_suffix('@'));
         let granted = match ours {
-            Some("types" | "log") => true,
+            Some("types") => true,
             Some("clock" | "process" | "http") if kind == Kind::Policy => {
                 return Err(Error::PolicyImport {
                     import: import.clone(),
                 });
             }
-            Some("clock") => true,
+            Some(free) if FREE.contains(&free) => true,
             Some("process") => grants.process.is_some(),
             Some("http") => grants.http.is_some(),
             Some(_) => {
@@ -130,10 +141,20 @@ pub(crate) fn audit(
                 Some(*name) == ours || Some(*name) == clouds::of(import).map(|c| c.name)
             });
             let grant = grant.map_or("", |(_, grant)| grant);
-            return Err(Error::Ungranted {
-                import: import.clone(),
-                instance: instance.clone(),
-                grant,
+            let (import, instance) = (import.clone(), instance.clone());
+            return Err(if file.written {
+                Error::Ungranted {
+                    import,
+                    instance,
+                    grant,
+                }
+            } else {
+                Error::NoFile {
+                    import,
+                    instance,
+                    component: file.component.clone(),
+                    grant,
+                }
             });
         }
     }
@@ -175,7 +196,17 @@ fn is_wasi_0_2(import: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tradewind_core::grant::Grants;
+
     use super::*;
+
+    fn written(grants: Grants) -> InstanceFile {
+        InstanceFile {
+            grants,
+            written: true,
+            ..InstanceFile::bare("a.wasm")
+        }
+    }
 
     fn run(imports: &[&str], export: &str, grants: &Grants) -> Result<Audit, Error> {
         let imports: Vec<String> = imports.iter().map(|s| (*s).to_owned()).collect();
@@ -183,9 +214,26 @@ mod tests {
             &imports,
             &[export.to_owned()],
             &"x".parse().unwrap(),
-            grants,
+            &written(grants.clone()),
             &[],
         )
+    }
+
+    #[test]
+    fn without_an_instance_file_the_whole_of_it_is_shown() {
+        let imports = ["tradewind:plugin/process@0.1.0".to_owned()];
+        let (exports, file) = ([PROVIDER.to_owned()], InstanceFile::bare("a.wasm"));
+        let error = audit(&imports, &exports, &"x".parse().unwrap(), &file, &[]);
+        let told = error.unwrap_err().to_string();
+        assert!(told.contains("make x.toml"), "{told}");
+        let (_, text) = told.split_once(":\n").unwrap();
+        assert!(
+            InstanceFile::parse(text.as_bytes())
+                .unwrap()
+                .grants
+                .process
+                .is_some()
+        );
     }
 
     #[test]
@@ -197,7 +245,7 @@ mod tests {
                 &imports,
                 &exports,
                 &"x".parse().unwrap(),
-                &Grants::default(),
+                &written(Grants::default()),
                 absent,
             )
         };

@@ -6,15 +6,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tradewind_core::{
-    grant::Grants,
-    names::{Digest, InstanceName},
-};
+use tradewind_core::names::{Digest, InstanceName};
 use wasmtime::component::Component;
 
 use super::{
     audit,
     error::{Error, blocking, understood},
+    instance_file::InstanceFile,
     survey,
     toolchain::Toolchain,
 };
@@ -51,7 +49,7 @@ impl Components {
         bytes: Arc<[u8]>,
         digest: Digest,
         instance: &InstanceName,
-        grants: &Grants,
+        file: &InstanceFile,
     ) -> Result<Arc<Compiled>, Error> {
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
@@ -63,7 +61,7 @@ impl Components {
         let found = blocking(move || toolchain.find(digest, &there)).await?;
         let component = match found.map_err(|e| Error::Compile { why: chain(&e) })? {
             Some(component) => component,
-            None => self.compile_anew(bytes, digest, instance, grants).await?,
+            None => self.compile_anew(bytes, digest, instance, file).await?,
         };
         let code = Arc::new(Compiled::of(self.toolchain.engine(), component));
         let mut compiled = self.compiled.lock();
@@ -77,7 +75,7 @@ impl Components {
         bytes: Arc<[u8]>,
         digest: Digest,
         instance: &InstanceName,
-        grants: &Grants,
+        file: &InstanceFile,
     ) -> Result<Component, Error> {
         let (toolchain, there) = (self.toolchain.clone(), bytes.clone());
         let outline = blocking(move || toolchain.survey(&there))
@@ -92,7 +90,7 @@ impl Components {
             &outline.imports,
             &outline.exports,
             instance,
-            grants,
+            file,
             self.absent,
         )?;
         if let Some(compiler) = self.toolchain.compiler() {

@@ -203,7 +203,7 @@ fn component(
         },
         Ok(Content::TooLarge(size)) => Component::Unusable {
             why: format!(
-                "\"{name}\" is too large: {size} bytes, plugins.size-cap is {}",
+                "\"{name}\" is too large: {size} bytes, reload.max-size is {}",
                 Bytes(size_cap)
             ),
         },

@@ -58,7 +58,7 @@ pub async fn inspect_file(
     file.grants = Capabilities::every_import();
     let code = loader
         .components()
-        .compile(component.clone(), digest, &instance, &file.grants)
+        .compile(component.clone(), digest, &instance, &file)
         .await?;
     let candidate = Candidate::apart(instance, (file, Digest::of(b"")), (component, digest));
     let (linked, runner) = loader.prepare(candidate).await?;

@@ -35,6 +35,8 @@ pub(crate) struct InstanceFile {
     pub(crate) settings: Value,
     pub(crate) limits: Limits,
     pub(crate) grants: Grants,
+    /// False: there is no such file.
+    pub(crate) written: bool,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +62,7 @@ impl InstanceFile {
             settings: Value::Object(serde_json::Map::new()),
             limits: Limits::default(),
             grants: Grants::default(),
+            written: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl InstanceFile {
             settings,
             limits,
             grants,
+            written: true,
         })
     }
 }

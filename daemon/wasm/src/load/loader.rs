@@ -74,13 +74,13 @@ impl Loader {
         }
         let code = self
             .components
-            .compile(component, component_digest, &instance, &file.grants)
+            .compile(component, component_digest, &instance, &file)
             .await?;
         let found = audit::audit(
             &code.imports,
             &code.exports,
             &instance,
-            &file.grants,
+            &file,
             self.capabilities.absent,
         )?;
         if code.weight > self.engine.ceilings().slots {

@@ -67,7 +67,7 @@ pub struct Options {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("plugins.folder \"{path}\" can't be read")]
+    #[error("the plugin folder \"{path}\" (the setting \"plugins\") can't be read")]
     Folder {
         path: PathBuf,
         source: std::io::Error,

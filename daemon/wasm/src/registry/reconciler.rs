@@ -24,7 +24,9 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    #[error("plugins.folder \"{path}\" can't be read; what served goes on serving")]
+    #[error(
+        "the plugin folder \"{path}\" (the setting \"plugins\") can't be read; what served goes on serving"
+    )]
     Folder { path: PathBuf, source: io::Error },
     #[error("the plugin host has stopped")]
     Stopped,

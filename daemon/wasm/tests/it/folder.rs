@@ -162,7 +162,9 @@ async fn a_component_alone_serves_if_it_needs_nothing() {
     );
     assert_eq!(bench.view("needy").state, PluginState::Rejected);
     assert!(
-        bench.refusal("needy").contains("needy.toml does not grant"),
+        bench
+            .refusal("needy")
+            .contains("make needy.toml beside it:\ncomponent = \"needy.wasm\"\n[grants.http]"),
         "{}",
         bench.refusal("needy")
     );
@@ -181,7 +183,7 @@ async fn bad_folders_are_named() {
     let capabilities = Bench::start(folders.clone()).await;
     drop(capabilities);
     for (plugins, state, cache, part) in [
-        ("none", "state", "cache", "plugins.folder"),
+        ("none", "state", "cache", "the setting \"plugins\""),
         (
             "plugins",
             "plugins/state",

@@ -14,7 +14,7 @@ use tradewind_core::{
 use tradewind_manifest::Format;
 
 use super::Change;
-use crate::{Error, Handle, lock, service::plans};
+use crate::{Error, Handle, lock, service::plans::ByHand, service::rerun};
 
 /// The most values in one request.
 const MAX_SAMPLES: usize = 1_000;
@@ -88,7 +88,7 @@ impl Handle {
     /// in its spec.
     ///
     /// # Errors
-    /// `NotFound`, `Deleting`, `Invalid` (no such task, out of bounds), `Plan` where only approved plans change something, or the state can't
+    /// `NotFound`, `NoTask`, `Deleting`, `Invalid` (out of bounds), `Plan` where only approved plans change something, or the state can't
     /// be written.
     pub async fn scale(
         &self,
@@ -101,10 +101,10 @@ impl Handle {
             namespace: namespace.clone(),
             name: name.clone(),
         };
-        self.may_change(namespace, plans::TO_SCALE)?;
+        self.may_change(namespace, ByHand::Scale)?;
         loop {
             let current = self.current(&key)?;
-            let tasks = named(&current.tasks, &body.task, "task")?;
+            let tasks = named(&key, &current.tasks, &body.task)?;
             let result = match tasks.iter().find_map(|t| t.scale.clone()) {
                 Some(rule) => {
                     self.scale_within(actor, &key, &current, &tasks, &rule, body.replicas)
@@ -123,7 +123,7 @@ impl Handle {
     /// Gives tasks without copies, or the named one of them, one copy.
     ///
     /// # Errors
-    /// `NotFound`, `Deleting`, `Invalid` (no such task, or it does not follow a load), or the state can't be written.
+    /// `NotFound`, `NoTask`, `Deleting`, `Invalid` (it does not follow a load), or the state can't be written.
     pub async fn wake(
         &self,
         actor: &Actor,
@@ -138,7 +138,7 @@ impl Handle {
         loop {
             let current = self.current(&key)?;
             let tasks = match task {
-                Some(task) => named(&current.tasks, task, "task")?,
+                Some(task) => named(&key, &current.tasks, task)?,
                 None => current.tasks.clone(),
             };
             let tasks: Vec<Resolved> = tasks.into_iter().filter(|t| t.scale.is_some()).collect();
@@ -280,13 +280,10 @@ impl Handle {
     }
 }
 
-fn named(tasks: &[Resolved], name: &TaskName, path: &str) -> Result<Vec<Resolved>, Error> {
+fn named(key: &DeploymentKey, tasks: &[Resolved], name: &TaskName) -> Result<Vec<Resolved>, Error> {
     let found: Vec<Resolved> = tasks.iter().filter(|t| t.name == *name).cloned().collect();
     if found.is_empty() {
-        return Err(Error::Invalid {
-            path: path.to_owned(),
-            message: no_task(tasks, name),
-        });
+        return Err(rerun::no_task(key, tasks, name));
     }
     Ok(found)
 }

@@ -78,7 +78,7 @@ impl AwsGrant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "not a source of credentials: use \"default\", or one of profile, env, file, command, credential"
+    expecting = "not a source of credentials: use \"default\", or one of profile, env, file, command, sealed, credential"
 )]
 pub enum AwsCredentials {
     Chain(AwsChain),
@@ -121,6 +121,18 @@ mod tests {
                 .to_string()
                 .contains("use \"default\"")
         );
+        let told = read("{}").unwrap_err().to_string();
+        for source in [
+            CredentialSource::Env(String::new()),
+            CredentialSource::File(String::new()),
+            CredentialSource::Command(Vec::new()),
+            CredentialSource::Sealed(String::new()),
+            CredentialSource::Credential(String::new()),
+        ] {
+            let written = serde_json::to_value(&source).unwrap();
+            let name = written.as_object().unwrap().keys().next().unwrap();
+            assert!(told.contains(name.as_str()), "{name}: {told}");
+        }
     }
 
     #[test]

@@ -187,7 +187,8 @@ pub(super) fn from_columns(columns: wit::Offers, now: Instant) -> Result<Vec<Off
             load: load.quality(i, 1.0)?,
             carbon: carbon.quality(i, f64::MAX)?,
             source: source.text(i, &strings, &none)?,
-            quoted_at: Instant(quoted_at.at(i, now.0)),
+            // A quote from the future, as one without a date among dated ones is written, is one of now.
+            quoted_at: Instant(quoted_at.at(i, now.0)).min(now),
             labels: labels(c, i, &strings)?,
             metrics: metrics
                 .iter()
@@ -271,4 +272,70 @@ fn labels(c: &wit::Offers, i: usize, strings: &[Arc<str>]) -> Result<Labels, Non
             _ => nonsense("an odd label"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quote_is_as_old_as_its_own_date_and_never_from_the_future() {
+        let now = Instant(2_000);
+        let dates = |quoted_at: &[u64]| {
+            let columns = wit::Offers {
+                id: vec![1, 2],
+                cpu: vec![1000; 2],
+                memory: vec![1; 2],
+                price: vec![1; 2],
+                quoted_at: quoted_at.to_vec(),
+                strings: vec![String::new(), "a".to_owned(), "b".to_owned()],
+                ..nothing()
+            };
+            let offers = from_columns(columns, now).unwrap();
+            offers.iter().map(|o| o.quoted_at.0).collect::<Vec<_>>()
+        };
+        assert_eq!(dates(&[]), [2_000, 2_000]);
+        assert_eq!(dates(&[500, u64::MAX]), [500, 2_000]);
+        assert_eq!(dates(&[2_001, 0]), [2_000, 0]);
+    }
+
+    fn nothing() -> wit::Offers {
+        wit::Offers {
+            id: vec![],
+            region: vec![],
+            zone: vec![],
+            size: vec![],
+            cpu: vec![],
+            memory: vec![],
+            disk: vec![],
+            accelerator: vec![],
+            accelerator_count: vec![],
+            accelerator_memory: vec![],
+            price: vec![],
+            price_unit: vec![],
+            memory_price: vec![],
+            setup_price: vec![],
+            egress_price: vec![],
+            shared: vec![],
+            capacity: vec![],
+            free_cpu: vec![],
+            free_memory: vec![],
+            spot: vec![],
+            performance: vec![],
+            availability: vec![],
+            latency: vec![],
+            bandwidth: vec![],
+            interruption_rate: vec![],
+            failure_rate: vec![],
+            time_to_ready: vec![],
+            load: vec![],
+            carbon: vec![],
+            source: vec![],
+            quoted_at: vec![],
+            label_start: vec![],
+            labels: vec![],
+            metrics: vec![],
+            strings: vec![],
+        }
+    }
 }
