@@ -8,6 +8,7 @@ use tradewind_core::{
     manifest::Resolved,
     place_health::Place,
     placement::{Closed, Spot},
+    store::Revision,
 };
 
 use super::commit::Scene;
@@ -80,7 +81,7 @@ async fn an_offer_owes_what_is_to_grow_there_for_as_long_as_it_is() {
     let show = |cache: &mut Cache, wanted: u32, revision: u64| {
         let mut record = scene.record.clone();
         record.intent.wanted = Some(record.intent.replicas + wanted);
-        cache.insert_allocation(record, revision);
+        cache.insert_allocation(record, Revision(revision));
     };
     assert!(cache.owing(&provider).is_empty() && owed(&cache).is_empty());
     show(&mut cache, 2, u64::MAX - 2);
