@@ -539,7 +539,7 @@ async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
         );
         let cases = [
             ("cursor", "bm9uc2Vuc2U", "no cursor"),
-            ("limit", "0", "nonzero"),
+            ("limit", "0", "whole number from 1"),
             ("status", "odd", "use "),
             ("selector", "a==b=c", "key="),
         ];
