@@ -50,10 +50,18 @@ demo: setup ## assess, deploy, swap a policy and delete again on a throwaway dae
 test: test-host test-plugins ## everything that has to hold
 
 # Each says for itself when this machine can't have it; its tests are left out then.
-backends: ## installs the container engine, the cluster, the cloud and the tester of the API that tests run on
-	@for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
+BACKENDS := for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
 
-test-host: plugins backends
+backends: ## installs the container engine, the cluster, the cloud and the tester of the API that tests run on
+	@$(BACKENDS)
+
+# Back ends are fetched and built beside the compiler.
+test-host: setup
+	@mkdir -p $(T)
+	@{ $(BACKENDS); } >$(T)/backends.log 2>&1 & beside=$$!; trap "kill $$beside 2>/dev/null || true" EXIT; \
+	cargo build $(LOCKED) $(DAEMON); cargo test $(LOCKED) --workspace --no-run; \
+	wait $$beside || failed=$$?; cat $(T)/backends.log; exit $${failed:-0}
+	@$(MAKE) plugins
 	$(STARTING) cargo test $(LOCKED) --workspace
 
 # The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, stream, stream::BoxStream};
+use tradewind_cloud::process::Notice;
 use tradewind_config::Config;
 use tradewind_core::{
     capability::Listeners,
@@ -20,13 +21,6 @@ const ABSENT: &[&str] = &[
     #[cfg(not(feature = "kubernetes"))]
     "kubernetes",
 ];
-
-/// A replica whose port was taken by somebody else, and what was done about it.
-pub struct PortMoved {
-    pub allocation: AllocationId,
-    pub replica: u32,
-    pub message: String,
-}
 
 /// One client for each cloud. Cheap to clone.
 #[derive(Clone)]
@@ -95,13 +89,13 @@ impl Clouds {
         stream::empty().boxed()
     }
 
-    /// Replicas that got other ports, from the start on. Only the first who asks gets them.
-    pub fn moved_ports(&self) -> BoxStream<'static, PortMoved> {
+    /// What people should know of, from the start on. Only the first who asks gets it.
+    pub fn notices(&self) -> BoxStream<'static, Notice> {
         #[cfg(feature = "containers")]
         if let Some(notices) = self.engines.notices() {
             return stream::unfold(notices, |mut notices| async move {
                 let moved = notices.recv().await?;
-                let moved = PortMoved {
+                let moved = Notice::PortMoved {
                     allocation: moved.allocation,
                     replica: moved.replica,
                     message: moved.message,

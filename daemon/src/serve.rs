@@ -11,7 +11,6 @@ mod storage;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -25,7 +24,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_cloud::{SystemClock, process};
 use tradewind_controller as controller;
@@ -43,11 +42,7 @@ use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_store::Database;
 use tradewind_wasm::{Compiling, Program};
 
-use crate::{
-    clouds::{Clouds, PortMoved},
-    installation,
-    local::COMPILE,
-};
+use crate::{clouds::Clouds, installation, local::COMPILE};
 use tradewind_config::{
     Config, Effective, Overrides, environment,
     runtime_file::{Daemon, RuntimeFile},
@@ -456,31 +451,21 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let controller = controller::start(controller_options(config), surroundings)
         .await
         .map_err(|e| Error::Controller(Box::new(e)))?;
-    let known: BTreeSet<_> = controller
-        .handle()
-        .namespace_names()
-        .into_iter()
-        .chain(identities.namespaces())
-        .collect();
-    secrets::warn(
-        &config.secrets,
-        &known,
-        &controller.handle().secrets(),
-        &plugins.handle(),
-    );
+    // Beside the start: it waits for the reconciler, which has much to do then.
+    let folder = config.secrets.clone();
+    let (controls, tokens, host) = (controller.handle(), identities.clone(), plugins.handle());
+    tokio::task::spawn_blocking(move || {
+        let mut known = controls.namespace_names();
+        known.extend(tokens.namespaces());
+        secrets::warn(&folder, &known, &controls.secrets(), &host);
+    });
     tokio::spawn(vital::part(
         "record of plugins",
         plugin_events::record(plugins.handle(), controller.handle()),
     ));
-    if let Some(notices) = processes.notices() {
-        tokio::spawn(vital::part(
-            "record of notices",
-            record_notices(notices, controller.handle()),
-        ));
-    }
     tokio::spawn(vital::part(
-        "record of moved ports",
-        record_moved(clouds.moved_ports(), controller.handle()),
+        "record of notices",
+        record_notices(notices(&processes, &clouds), controller.handle()),
     ));
     let backup = tradewind_backup::Handle::new(store.clone(), folders(config));
     let (tidying, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -507,12 +492,25 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     })
 }
 
-/// Tells in the event log what the supervisor of processes has to say. Runs until it ends.
+/// What the supervisor of processes and the clouds' clients have to say.
+fn notices(
+    processes: &process::Supervisor,
+    clouds: &Clouds,
+) -> BoxStream<'static, process::Notice> {
+    let of_processes = stream::iter(processes.notices()).flat_map(|notices| {
+        stream::unfold(notices, |mut notices| async move {
+            Some((notices.recv().await?, notices))
+        })
+    });
+    stream::select(of_processes, clouds.notices()).boxed()
+}
+
+/// Tells notices in the event log. Runs until nobody has any.
 async fn record_notices(
-    mut notices: mpsc::Receiver<process::Notice>,
+    mut notices: BoxStream<'static, process::Notice>,
     controller: controller::Handle,
 ) {
-    while let Some(notice) = notices.recv().await {
+    while let Some(notice) = notices.next().await {
         match notice {
             process::Notice::Exhausted(message) => {
                 controller
@@ -539,25 +537,6 @@ async fn record_notices(
                     .await;
             }
         }
-    }
-}
-
-/// Tells in the event log which containers got other ports. Runs until the last engine goes.
-async fn record_moved(mut moved: BoxStream<'static, PortMoved>, controller: controller::Handle) {
-    while let Some(PortMoved {
-        allocation,
-        replica,
-        message,
-    }) = moved.next().await
-    {
-        controller
-            .note_of(
-                &allocation,
-                Severity::Warning,
-                "PortMoved",
-                format!("replica {replica}: {message}"),
-            )
-            .await;
     }
 }
 

@@ -91,7 +91,12 @@ impl Reconciler {
     /// Runs until the controller stops.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut plugins = self.plugin_changes.clone();
-        let (mut version, mut before) = (*plugins.borrow_and_update(), self.plugins.snapshot());
+        let mut before = self.plugins.snapshot();
+        // None: what has changed since the start is still to be looked at.
+        let mut version = match plugins.has_changed() {
+            Ok(false) => Some(*plugins.borrow()),
+            _ => None,
+        };
         while !self.stop.is_cancelled() {
             loop {
                 let ready = lock(&self.cache).drain_ready(Tick::now());
@@ -113,9 +118,9 @@ impl Reconciler {
                 () = delayed => {}
                 changed = plugins.changed() => match changed {
                     // The plugin host looked at its folder and found nothing else to serve.
-                    Ok(()) if *plugins.borrow() == version => {}
+                    Ok(()) if version == Some(*plugins.borrow()) => {}
                     Ok(()) => {
-                        version = *plugins.borrow_and_update();
+                        version = Some(*plugins.borrow_and_update());
                         let now = self.plugins.snapshot();
                         self.place_health.reset_changed_providers(&now);
                         self.tell_closed(&before, &now).await;

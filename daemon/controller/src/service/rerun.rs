@@ -79,13 +79,18 @@ fn names(jobs: &[TaskName]) -> String {
 
 /// The refusal of a task that a deployment does not have.
 pub(crate) fn no_task(key: &DeploymentKey, tasks: &[Resolved], name: &TaskName) -> Error {
-    let mut known: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
-    known.dedup();
     Error::NoTask {
         name: key.to_string(),
         task: name.clone(),
-        known,
+        known: task_names(tasks),
     }
+}
+
+/// Each task's name once, however many targets it has.
+pub(crate) fn task_names(tasks: &[Resolved]) -> Vec<TaskName> {
+    let mut names: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
+    names.dedup();
+    names
 }
 
 /// The jobs that were asked for, if all of them have ended.

@@ -364,11 +364,12 @@ impl Cache {
             record.id.clone(),
             record.intent.provider.clone(),
         );
-        self.owners.insert(record.id.clone(), key.clone());
+        self.owners.insert(id.clone(), key.clone());
         self.by_provider
-            .entry(record.intent.provider.clone())
+            .entry(provider.clone())
             .or_default()
-            .insert(record.id.clone());
+            .insert(id.clone());
+        let mut growing = false;
         if let Some(entry) = self.deployments.get_mut(&key) {
             match entry.allocations.get_mut(&record.id) {
                 // A later write may have been shown first.
@@ -377,16 +378,17 @@ impl Cache {
                 None => {
                     entry
                         .allocations
-                        .insert(record.id.clone(), AllocationState::new(record, revision));
+                        .insert(id.clone(), AllocationState::new(record, revision));
                 }
             }
+            let shown = entry.allocations.get(&id);
+            growing = shown.is_some_and(|live| grows(&live.record));
         }
-        let grows = self.live(&id).is_some_and(|live| grows(&live.record));
-        let growing = self.growing.entry(provider).or_default();
-        if grows {
-            growing.insert(id);
+        let known = self.growing.entry(provider).or_default();
+        if growing {
+            known.insert(id);
         } else {
-            growing.remove(&id);
+            known.remove(&id);
         }
     }
 

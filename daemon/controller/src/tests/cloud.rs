@@ -61,6 +61,8 @@ pub(super) struct Known {
     pub(super) endless: bool,
     /// The policy beside it can't decide.
     pub(super) undecided: bool,
+    /// How often the policy was asked.
+    pub(super) asked: u32,
 
     pub(super) runs: BTreeMap<AllocationId, Ran>,
     /// One for each of the next calls that change something; none: it goes well.
@@ -293,7 +295,11 @@ impl Policy for Cheapest {
     }
 
     async fn place(&self, request: &Request) -> Result<Answer, Failure> {
-        if self.1.with(|known| known.undecided) {
+        let undecided = self.1.with(|known| {
+            known.asked += 1;
+            known.undecided
+        });
+        if undecided {
             return Err(Failure::internal("told not to decide"));
         }
         let mut answer = Answer::default();

@@ -51,6 +51,27 @@ async fn reasons(scene: &Scene, reason: &str) -> Vec<String> {
         .collect()
 }
 
+/// The plugin host tells of every look at its folder.
+#[tokio::test(start_paused = true)]
+async fn only_a_change_of_what_serves_has_everything_decided_anew() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.undecided = true);
+    let controller = begun(&scene, options()).await;
+    put(&controller, "ant", 0, 2).await;
+    // Far less than until an undecided deployment is tried again.
+    let soon = Duration::from_millis(100);
+    tokio::time::sleep(soon).await;
+    let asked = || scene.cloud.with(|known| known.asked);
+    let before = asked();
+    scene.plugin_changes.send_replace(0);
+    tokio::time::sleep(soon).await;
+    assert_eq!(asked(), before, "nothing else serves");
+    scene.plugin_changes.send_replace(1);
+    tokio::time::sleep(soon).await;
+    assert!(asked() > before, "something else serves");
+    controller.shutdown().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_fails_is_stood_in_for_where_the_settings_say_so() {
     let scene = Scene::new();

@@ -138,3 +138,30 @@ fn completes(kind: EventKind) -> bool {
 fn tells_a_change(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if !matches!(access, AccessKind::Close(AccessMode::Write)))
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, RemoveKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_complete_when_it_is_closed_renamed_or_removed() {
+        for (kind, complete) in [
+            (
+                EventKind::Access(AccessKind::Close(AccessMode::Write)),
+                true,
+            ),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), true),
+            (EventKind::Remove(RemoveKind::File), true),
+            (EventKind::Create(CreateKind::File), false),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), false),
+            (EventKind::Any, false),
+        ] {
+            assert!(tells_a_change(kind), "{kind:?}");
+            assert_eq!(completes(kind), complete, "{kind:?}");
+        }
+        let read = EventKind::Access(AccessKind::Close(AccessMode::Read));
+        assert!(!tells_a_change(read), "our own reading");
+    }
+}

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tradewind_tests::{Daemon, cluster::Cluster};
 
 use crate::{
-    client::{client, put},
+    client::{self, client, put},
     report::{Baseline, Report, Unit},
     samples::Samples,
 };
@@ -166,7 +166,7 @@ async fn requests(
             .try_collect::<Vec<()>>()
             .await?;
         there = many;
-        running(client, daemon, many).await?;
+        client::running(client, daemon, many as usize, PATIENCE).await?;
         let before = counted(cluster, client, daemon).await?;
         tokio::time::sleep(WINDOW).await;
         let after = counted(cluster, client, daemon).await?;
@@ -186,32 +186,6 @@ async fn requests(
         );
     }
     Ok(())
-}
-
-async fn running(client: &Client, daemon: &Daemon, many: u32) -> Result<()> {
-    let since = Instant::now();
-    loop {
-        let all: Value = client
-            .get(daemon.url("/v1/deployments"))
-            .send()
-            .await?
-            .json()
-            .await?;
-        let running = all
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|d| d["status"] == "running")
-            .count();
-        if running >= many as usize {
-            return Ok(());
-        }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "{running} of {many} deployments run"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 /// Lists in a namespace are the daemon's alone: the cluster's own parts list and watch all of them.

@@ -9,12 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use tradewind_tests::Daemon;
 
 use crate::{
-    client::{client, put},
+    client::{self, client, put},
     load::ROOMY,
     report::{Baseline, Report, Unit},
     samples::Samples,
@@ -143,14 +142,7 @@ pub(crate) async fn submit(
         ),
     };
     // An update counts as done a moment after its replicas are ready.
-    let all_run = |all: &Value| {
-        all.as_array().is_some_and(|all| {
-            all.len() == names.len() && all.iter().all(|d| d["status"] == "running")
-        })
-    };
-    daemon
-        .until_at("/v1/deployments", "as it shall be", all_run)
-        .await?;
+    client::running(client, daemon, names.len(), PATIENCE).await?;
     let last = running.values().max().context("no service runs")?;
     let each = names
         .iter()

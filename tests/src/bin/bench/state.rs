@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 use tradewind_tests::Daemon;
 
 use crate::{
-    client::{client, put},
+    client::{self, client, put},
     load::ROOMY,
     report::{Baseline, Report, Unit},
     samples::Samples,
@@ -227,13 +227,7 @@ async fn page(client: &Client, daemon: &Daemon, path: &str) -> Result<Option<Str
         .send()
         .await?
         .error_for_status()?;
-    let link = response
-        .headers()
-        .get("link")
-        .and_then(|link| link.to_str().ok());
-    let next = link
-        .and_then(|link| link.strip_prefix('<')?.split_once('>'))
-        .map(|(target, _)| target.to_owned());
+    let next = client::next(&response);
     response.bytes().await?;
     Ok(next)
 }

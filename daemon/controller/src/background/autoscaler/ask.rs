@@ -289,8 +289,10 @@ fn named(key: &DeploymentKey, tasks: &[Resolved], name: &TaskName) -> Result<Vec
 }
 
 fn no_task(tasks: &[Resolved], name: &TaskName) -> String {
-    let mut names: Vec<&str> = tasks.iter().map(|t| t.name.as_str()).collect();
-    names.dedup();
+    let names: Vec<String> = rerun::task_names(tasks)
+        .iter()
+        .map(TaskName::to_string)
+        .collect();
     format!(
         "there is no task \"{name}\": use one of {}",
         names.join(", ")
