@@ -111,7 +111,7 @@ pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
 }
 
 pub(crate) fn beginnings(connection: &Connection, prefix: &str, bytes: usize) -> Result<Listing> {
-    let sql = "SELECT key, substr(value, 1, ?2), revision FROM kv WHERE key >= ?1 ORDER BY key";
+    let sql = "SELECT key, coalesce(substr(value, 1, ?2), x''), revision FROM kv WHERE key >= ?1 ORDER BY key";
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     listing(connection, sql, params![prefix, bytes], prefix)
 }
