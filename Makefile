@@ -22,7 +22,7 @@ DAEMON := --workspace --bin tradewind --bin hello
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup backends build plugins demo test test-host test-plugins test-crash bench lint deny clean
+.PHONY: help setup backends build plugins demo dist test test-host test-plugins test-crash test-dist bench lint deny clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,11 @@ demo: setup ## assess, deploy, swap a policy and delete again on a throwaway dae
 	cargo build $(LOCKED) $(if $(wildcard $(T)/debug/deps/libtradewind_aws-*.rlib),$(DAEMON),$(SMALL))
 	$(T)/debug/tradewind plugin build $(SHOWN:%=plugins/%) --out $(PLUGINS)
 	@$(STARTING) bash tests/demo.sh
+
+dist: setup ## a tarball, a Debian package and a container image, in target/dist
+	cargo build $(LOCKED) --release $(DAEMON)
+	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
+	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) bash daemon/package/dist.sh $(T)/dist
 
 test: test-host test-plugins ## everything that has to hold
 
@@ -74,6 +79,13 @@ SEED ?= $(shell date +%s)
 
 test-crash: plugins ## kills the daemon 500 times while deployments change and the cloud misbehaves
 	$(STARTING) TRADEWIND_CRASH_KILLS=$(KILLS) TRADEWIND_CRASH_SEED=$(SEED) cargo test $(LOCKED) --workspace --test e2e -- crash:: --nocapture
+
+# Which build is packaged for the test: `make dist test-dist PROFILE=release` takes the one that is delivered.
+PROFILE ?= debug
+
+test-dist: plugins ## installs, upgrades and removes the packages, runs the image; as root
+	@bash tests/backends/podman/setup.sh
+	TRADEWIND_BIN=$(T)/$(PROFILE)/tradewind TRADEWIND_PLUGINS=$(PLUGINS) cargo test $(LOCKED) --workspace --test e2e -- package:: --ignored
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
 	cargo build $(LOCKED) --release --workspace --bins

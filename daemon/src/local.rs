@@ -5,6 +5,7 @@ mod config;
 mod conformance;
 mod credentials;
 mod error;
+mod owner;
 mod render;
 mod restore;
 mod simulate;

@@ -652,6 +652,7 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
         config.data.join("plugin-history"),
         config.data.join("cache"),
     );
+    options.components = Some(config.components.clone()).filter(|p| !p.as_os_str().is_empty());
     options.quiet_period = config.reload.quiet.std();
     options.rescan_interval = config.reload.rescan.std();
     options.size_cap = config.reload.max_size;

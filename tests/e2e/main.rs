@@ -33,6 +33,7 @@ mod jobs;
 mod kubernetes;
 mod lists;
 mod output;
+mod package;
 mod placing;
 mod plans;
 mod policies;

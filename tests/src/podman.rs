@@ -143,9 +143,7 @@ impl Podman {
         command
             .args(["system", "service", "--time=0"])
             .arg(format!("unix://{}", self.socket().display()));
-        // Nothing here could run the engine's checks by timers.
         command
-            .env("DISABLE_HC_SYSTEMD", "true")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -210,7 +208,9 @@ impl Podman {
             .arg(folder("run"));
         command
             .env("CONTAINERS_CONF", folder("containers.conf"))
-            .env_remove("CONTAINER_HOST");
+            .env_remove("CONTAINER_HOST")
+            // Nothing here could run the engine's checks by timers.
+            .env("DISABLE_HC_SYSTEMD", "true");
         // What watches over containers leaves a note where it was started when one of them runs out of memory.
         command.current_dir(self.folder.path());
         command

@@ -236,6 +236,12 @@ pub enum Command {
     Schema,
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a folder, one for each command
+    Manual {
+        /// The folder. It is made if it is missing
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -106,6 +106,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         | Command::Config(_)
         | Command::Credential(_)
         | Command::Completions { .. }
+        | Command::Manual { .. }
         | Command::Restore { .. }
         | Command::Simulate(_) => {}
     }
@@ -118,6 +119,16 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
     clap_complete::generate(shell, &mut Cli::command(), "tradewind", &mut script);
     io::Write::write_all(&mut io::stdout().lock(), &script)?;
     Ok(())
+}
+
+/// Writes the manual pages.
+pub(crate) fn manual(folder: &Path) -> Result<(), Error> {
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    written.map_err(|source| Error::Write {
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 impl Context {

@@ -93,6 +93,9 @@ fn run(
         Command::Completions { shell } => {
             return commands::completions(shell).map(|()| ExitCode::SUCCESS);
         }
+        Command::Manual { folder } => {
+            return commands::manual(&folder).map(|()| ExitCode::SUCCESS);
+        }
         other => match here(&globals, other)? {
             Step::Done(code) => return Ok(code),
             Step::Ask(command) => *command,

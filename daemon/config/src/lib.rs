@@ -39,6 +39,9 @@ pub struct Config {
     pub data: PathBuf,
     /// Plugins and their instance files. Default: `plugins` in the data folder.
     pub plugins: PathBuf,
+    /// A folder of further components, such as those that a package installs. An instance file may name one that the plugin folder does not
+    /// have. The daemon sees a change in it after `reload.rescan`. Default: none.
+    pub components: PathBuf,
     /// Secrets, one file each. Default: `secrets` in the data folder.
     pub secrets: PathBuf,
     /// Where credentials come from, by the names that instance files use: `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }` or
@@ -333,6 +336,7 @@ impl Config {
         Self {
             listen: DEFAULT_LISTEN,
             plugins: data.join("plugins"),
+            components: PathBuf::new(),
             secrets: data.join("secrets"),
             seal_key: data.join("credentials.key"),
             data,

@@ -110,6 +110,10 @@ const ENVIRONMENT: [(&str, &str); 7] = [
 ];
 const TRUST: &str = "TRADEWIND_TRUST_ANY_OWNER";
 
+/// What a package installs for the daemon of its machine. Clients whose user has no configuration find that daemon by it; a daemon reads it
+/// only when it is named.
+const SYSTEM: &str = "/etc/tradewind/config.toml";
+
 /// The section whose keys are the operator's own.
 const CREDENTIALS: &str = "credentials";
 
@@ -202,6 +206,7 @@ impl Effective {
             })?;
         }
         for (setting, file) in [
+            ("components", &mut config.components),
             ("tls.certificate", &mut config.tls.certificate),
             ("tls.key", &mut config.tls.key),
         ] {
@@ -236,7 +241,7 @@ impl Effective {
     }
 }
 
-/// The file that was named must be there; the one at the usual place may be absent.
+/// The file that was named must be there; those at the usual places may be absent.
 fn read_file(
     overrides: &Overrides,
     env: &impl Fn(&str) -> Option<String>,
@@ -245,31 +250,52 @@ fn read_file(
         .config
         .clone()
         .or_else(|| env("TRADEWIND_CONFIG").map(PathBuf::from));
-    let usual = || {
-        etcetera::choose_base_strategy()
-            .ok()
-            .map(|s| s.config_dir().join("tradewind").join("config.toml"))
-    };
-    let Some(path) = named.clone().or_else(usual) else {
-        return Ok(None);
-    };
     // Whether it is believed can't be said by itself.
     let anybody = !overrides.is_daemon || env(TRUST).as_deref() == Some("true");
-    let read = || {
-        if anybody {
-            std::fs::read(&path)
+    let read = |path: &Path| {
+        let bytes = if anybody {
+            std::fs::read(path)
         } else {
-            owners::read(&path, Kind::Trusted)
+            owners::read(path, Kind::Trusted)
                 .map_err(|error| owners::accepted(error, Accepted::ByVariable(TRUST)))
-        }
+        };
+        String::from_utf8(bytes?).map_err(io::Error::other)
     };
-    let text = match read().and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
-        Ok(text) => text,
-        Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::Read { path, source }),
+    let places = match &named {
+        Some(path) => vec![path.clone()],
+        None => usual_places(overrides, env),
     };
-    let table = parse(&text, &path)?;
-    Ok(Some((Source::File(path), table)))
+    for path in places {
+        let text = match read(&path) {
+            Ok(text) => text,
+            Err(e) if named.is_none() && e.kind() == io::ErrorKind::NotFound => continue,
+            // It is not for everybody then.
+            Err(e) if path == Path::new(SYSTEM) && e.kind() == io::ErrorKind::PermissionDenied => {
+                continue;
+            }
+            Err(source) => return Err(Error::Read { path, source }),
+        };
+        let table = parse(&text, &path)?;
+        return Ok(Some((Source::File(path), table)));
+    }
+    Ok(None)
+}
+
+/// Where a configuration file may lie that nobody has named, the first to be used first. Who names a data folder means no daemon but that
+/// folder's.
+fn usual_places(
+    overrides: &Overrides,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Vec<PathBuf> {
+    let of_user = etcetera::choose_base_strategy()
+        .ok()
+        .map(|s| s.config_dir().join("tradewind").join("config.toml"));
+    let is_client_of_machine =
+        !overrides.is_daemon && overrides.data.is_none() && env("TRADEWIND_DATA").is_none();
+    of_user
+        .into_iter()
+        .chain(is_client_of_machine.then(|| SYSTEM.into()))
+        .collect()
 }
 
 fn parse(text: &str, path: &Path) -> Result<Table, Error> {
@@ -531,6 +557,25 @@ mod tests {
                 ..Default::default()
             };
             assert!(load("", &[], flags).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn clients_alone_find_the_daemon_of_the_machine() {
+        let daemon = Overrides {
+            is_daemon: true,
+            ..Default::default()
+        };
+        let elsewhere = Overrides {
+            data: Some("/d".into()),
+            ..Default::default()
+        };
+        let variable = |name: &str| (name == "TRADEWIND_DATA").then(|| "/d".to_owned());
+        let last = |places: Vec<PathBuf>| places.last().is_some_and(|p| p == Path::new(SYSTEM));
+        assert!(last(usual_places(&Overrides::default(), &|_| None)));
+        assert!(!last(usual_places(&Overrides::default(), &variable)));
+        for other in [daemon, elsewhere] {
+            assert!(!last(usual_places(&other, &|_| None)));
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tradewind_core::grant::CredentialSource;
 use tradewind_credentials::{Secret, owners};
 
-use super::Error;
+use super::{Error, owner};
 use crate::serve;
 use tradewind_cli::{
     args::{Credential, Globals},
@@ -31,6 +31,9 @@ pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
     let output = Output::new(globals.output);
     let config = Effective::load(&overrides(globals, None), environment)?.config;
     owners::trust_anybody(config.reload.trust_any_owner);
+    if !matches!(args, Credential::List) {
+        owner::check(&config.data)?;
+    }
     match args {
         Credential::List => {
             let rows = rows(&config)?;

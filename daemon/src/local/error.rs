@@ -43,6 +43,9 @@ pub enum Error {
     Simulation(#[from] tradewind_simulate::Error),
     #[error("the state can't be opened")]
     Open(#[source] tradewind_store::Error),
+    /// Its daemon could not read what this process would write.
+    #[error("the data folder \"{}\" is that of user {user}", data.display())]
+    NotOurs { data: PathBuf, user: String },
     #[error(transparent)]
     Identity(#[from] tradewind_http::identity::Error),
 }
@@ -74,6 +77,9 @@ impl From<Error> for tradewind_cli::Error {
                 _ => None,
             },
             Error::Open(_) => Some("stop the daemon first".to_owned()),
+            Error::NotOurs { user, .. } => {
+                Some(format!("run it as that user: `sudo -u {user} tradewind …`"))
+            }
             _ => None,
         };
         let may_be_unheard = matches!(error, Error::Serve(_));

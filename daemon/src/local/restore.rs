@@ -8,7 +8,7 @@ use std::{
 use tradewind_cli::{Globals, Output, overrides, tame};
 use tradewind_config::{ADMIN_FILE, Effective, environment};
 
-use super::Error;
+use super::{Error, owner};
 use crate::serve;
 
 /// Shows what a backup would bring into force, asks, and puts it back. Without a file: only says that the daemon which made the restored backup
@@ -20,6 +20,7 @@ pub fn restore(
     yes: bool,
 ) -> Result<(), Error> {
     let config = Effective::load(&overrides(globals, None), environment)?.config;
+    owner::check(&config.data)?;
     let folders = serve::folders(&config);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

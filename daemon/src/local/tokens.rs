@@ -6,13 +6,14 @@ use tradewind_config::{Effective, environment};
 use tradewind_core::capability::Clock;
 use tradewind_store::{Database, Options};
 
-use super::Error;
+use super::{Error, owner};
 
 /// Makes the admin token anew, without a daemon.
 pub fn reset(globals: &Globals) -> Result<(), Error> {
     let data = Effective::load(&overrides(globals, None), environment)?
         .config
         .data;
+    owner::check(&data)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

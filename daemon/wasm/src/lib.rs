@@ -4,7 +4,7 @@
 //!
 //! The plugin folder holds components (`NAME.wasm`) and instance files (`NAME.toml`), each of which configures one use of a component. A
 //! component that no instance file names is active under its own name if it needs no grant and takes empty settings, so that dropping
-//! `cheapest.wasm` into the folder is enough.
+//! `cheapest.wasm` into the folder is enough. A folder of further components may stand beside it: they serve where an instance file names them.
 //!
 //! It is made of rooms. Each uses only those below it; the first lines of each say what it must not know.
 //!

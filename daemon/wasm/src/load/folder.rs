@@ -1,10 +1,11 @@
-//! What lies in the plugin folder now. Reads files whole, follows links, never follows a name out of the folder; decides nothing.
+//! What lies in the plugin folder now, and which further components its instance files name. Reads files whole, follows links, never follows a
+//! name out of these two folders; decides nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, Metadata},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,6 +18,18 @@ use super::instance_file::{self, InstanceFile};
 
 /// Looks at an open file and at the folders on the way to it.
 pub type Believes = fn(&fs::File, &Path) -> io::Result<()>;
+
+/// Where files are looked for, and which of them are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The plugin folder.
+    pub(crate) folder: PathBuf,
+    /// A folder of further components: one is read if an instance file names it and the plugin folder does not have it.
+    pub(crate) components: Option<PathBuf>,
+    /// The largest component, in bytes.
+    pub(crate) size_cap: u64,
+    pub(crate) believes: Believes,
+}
 
 /// One look at the folder.
 #[derive(Debug, Default)]
@@ -44,7 +57,7 @@ pub(crate) enum Component {
     },
     /// The instance file names a file that is not there.
     Missing {
-        name: String,
+        why: String,
     },
     /// It can't be used, whatever is in it.
     Unusable {
@@ -64,11 +77,11 @@ enum Content {
 
 /// # Errors
 /// When the folder itself can't be listed.
-pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Result<Scan> {
+pub(crate) fn scan(options: &Options) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let mut components: BTreeMap<String, Option<Component>> = BTreeMap::new();
     let mut files: BTreeMap<String, InstanceName> = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(&options.folder)? {
         let name = entry?.file_name();
         let Some(name) = name.to_str() else {
             scan.problems.push((
@@ -95,14 +108,7 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
 
     let mut named = BTreeSet::new();
     for (name, instance) in files {
-        let found = configured(
-            (folder, believes),
-            &name,
-            size_cap,
-            &mut components,
-            &mut named,
-        );
-        if let Some(found) = found {
+        if let Some(found) = configured(options, &name, &mut components, &mut named) {
             scan.instances.insert(instance, found);
         }
     }
@@ -118,7 +124,7 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
                 scan.problems.push((name, why));
             }
             Ok(instance) => {
-                let component = component((folder, believes), &name, size_cap, &mut components);
+                let component = component(options, &[&options.folder], &name, &mut components);
                 let found = Found {
                     text: Vec::new(),
                     settings: Digest::of(b""),
@@ -135,9 +141,8 @@ pub(crate) fn scan(folder: &Path, size_cap: u64, believes: Believes) -> io::Resu
 
 /// None when the file has gone since it was listed.
 fn configured(
-    (folder, believes): (&Path, Believes),
+    options: &Options,
     name: &str,
-    size_cap: u64,
     components: &mut BTreeMap<String, Option<Component>>,
     named: &mut BTreeSet<String>,
 ) -> Option<Found> {
@@ -147,7 +152,11 @@ fn configured(
         file: Err(why),
         component,
     };
-    let text = match read(&folder.join(name), instance_file::SIZE_CAP, believes) {
+    let text = match read(
+        &options.folder.join(name),
+        instance_file::SIZE_CAP,
+        options.believes,
+    ) {
         Ok(Content::Whole(text)) => text,
         Ok(Content::TooLarge(size)) => {
             let why = format!(
@@ -169,7 +178,12 @@ fn configured(
     Some(match InstanceFile::parse(&text) {
         Ok(file) => {
             named.insert(file.component.clone());
-            let component = component((folder, believes), &file.component, size_cap, components);
+            let folders: Vec<_> = [&options.folder]
+                .into_iter()
+                .chain(&options.components)
+                .map(PathBuf::as_path)
+                .collect();
+            let component = component(options, &folders, &file.component, components);
             Found {
                 text,
                 settings,
@@ -186,32 +200,45 @@ fn configured(
     })
 }
 
-/// Reads each component once, however many instances name it.
+/// Reads each component once, however many instances name it, out of the first of these folders that has it.
 fn component(
-    (folder, believes): (&Path, Believes),
+    options: &Options,
+    folders: &[&Path],
     name: &str,
-    size_cap: u64,
     read_already: &mut BTreeMap<String, Option<Component>>,
 ) -> Component {
     if let Some(Some(known)) = read_already.get(name) {
         return known.clone();
     }
-    let found = match read(&folder.join(name), size_cap, believes) {
-        Ok(Content::Whole(bytes)) => Component::Read {
+    let size_cap = options.size_cap;
+    let there = folders.iter().find_map(
+        |folder| match read(&folder.join(name), size_cap, options.believes) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            known => Some(known),
+        },
+    );
+    let found = match there {
+        Some(Ok(Content::Whole(bytes))) => Component::Read {
             digest: Digest::of(&bytes),
             bytes: bytes.into(),
         },
-        Ok(Content::TooLarge(size)) => Component::Unusable {
+        Some(Ok(Content::TooLarge(size))) => Component::Unusable {
             why: format!(
                 "\"{name}\" is too large: {size} bytes, reload.max-size is {}",
                 Bytes(size_cap)
             ),
         },
-        Ok(Content::Unsettled) => Component::Unsettled,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Component::Missing {
-            name: name.to_owned(),
+        Some(Ok(Content::Unsettled)) => Component::Unsettled,
+        None => Component::Missing {
+            why: match folders.get(1) {
+                Some(further) => format!(
+                    "component \"{name}\" is neither in the plugin folder nor in \"{}\" (the setting \"components\")",
+                    further.display()
+                ),
+                None => format!("component \"{name}\" is not in the plugin folder"),
+            },
         },
-        Err(e) => Component::Unusable {
+        Some(Err(e)) => Component::Unusable {
             why: format!("\"{name}\" can't be read: {e}"),
         },
     };

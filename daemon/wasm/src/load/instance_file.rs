@@ -27,7 +27,7 @@ pub(crate) enum Error {
 /// One configured use of a component.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InstanceFile {
-    /// A file name in the plugin folder.
+    /// A file name in the plugin folder, or in that of further components.
     pub(crate) component: String,
     /// Whose deployments may be placed there, or may name the policy.
     pub(crate) namespaces: Spaces,

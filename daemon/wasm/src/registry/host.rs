@@ -16,7 +16,7 @@ use super::{
     instances::Instances,
     jobs::Jobs,
     published::Registry,
-    reconciler::{self, Cause, Reconciler},
+    reconciler::{Cause, Reconciler},
     service::{self, Service},
     switch::Switch,
 };
@@ -24,7 +24,7 @@ use crate::{
     history::store::HistoryStore,
     load::{
         compiler::Compiling,
-        folder::Believes,
+        folder::{self, Believes},
         loader::Loader,
         toolchain::{self, Toolchain},
         watch::Watch,
@@ -38,6 +38,9 @@ use crate::{
 pub struct Options {
     /// Where components and instance files lie.
     pub folder: PathBuf,
+    /// Where further components lie, for instance files that name one. A change there is seen at the next look, not by an event.
+    /// Default: nowhere.
+    pub components: Option<PathBuf>,
     /// Where the history and the good versions' bytes are kept. Not in the plugin folder.
     pub state_folder: PathBuf,
     /// Where compiled code is kept. Not in the plugin folder.
@@ -100,6 +103,7 @@ impl Options {
     ) -> Self {
         Self {
             folder: folder.into(),
+            components: None,
             state_folder: state_folder.into(),
             cache_folder: cache_folder.into(),
             quiet_period: Duration::from_millis(100),
@@ -154,8 +158,9 @@ impl Host {
             Canaries::new(deps.clone(), verdicts),
         );
         let jobs = Jobs::new(deps.loader.clone(), deps.store.clone());
-        let folder = reconciler::Options {
+        let folder = folder::Options {
             folder: options.folder.clone(),
+            components: options.components.clone(),
             size_cap: options.size_cap.0,
             believes: options.believes,
         };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::pair::Pair,
-    load::folder::{self, Believes, Component, Found, Scan},
+    load::folder::{self, Component, Found, Scan},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +46,8 @@ pub(super) enum Cause {
 /// How long a start waits for plugins that load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The folder and what of it is read.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) folder: PathBuf,
-    pub(super) size_cap: u64,
-    pub(super) believes: Believes,
-}
-
 pub(super) struct Reconciler {
-    options: Options,
+    options: folder::Options,
     jobs: Jobs,
     /// Cancelled when the host is to stop: it does not wait for what loads.
     ending: CancellationToken,
@@ -81,7 +73,7 @@ enum Examined {
 }
 
 impl Reconciler {
-    pub(super) fn new(options: Options, jobs: Jobs, ending: CancellationToken) -> Self {
+    pub(super) fn new(options: folder::Options, jobs: Jobs, ending: CancellationToken) -> Self {
         Self {
             options,
             jobs,
@@ -100,15 +92,11 @@ impl Reconciler {
         committer: &mut Committer,
         cause: Cause,
     ) -> io::Result<Looked> {
-        let Options {
-            folder,
-            size_cap,
-            believes,
-        } = self.options.clone();
+        let options = self.options.clone();
         let Scan {
             instances,
             problems,
-        } = spawn_blocking(move || folder::scan(&folder, size_cap, believes))
+        } = spawn_blocking(move || folder::scan(&options))
             .await
             .map_err(io::Error::other)??;
         let mut report = ReloadReport::default();
@@ -228,10 +216,9 @@ async fn examine(
     let (bytes, digest) = match found.component {
         Component::Read { bytes, digest } => (bytes, digest),
         Component::Unsettled => return Examined::Unsettled,
-        Component::Missing { name } => {
+        Component::Missing { why } => {
             committer.drain(instance, report).await;
-            let reason = format!("component \"{name}\" is not in the plugin folder");
-            committer.refuse(instance, (None, found.settings), reason, report);
+            committer.refuse(instance, (None, found.settings), why, report);
             return Examined::Told;
         }
         Component::Unusable { why } => {

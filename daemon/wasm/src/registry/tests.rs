@@ -22,12 +22,12 @@ use super::{
     instances::Instances,
     jobs::Jobs,
     published::Registry,
-    reconciler::{self, Cause, Reconciler},
+    reconciler::{Cause, Reconciler},
     switch::Switch,
 };
 use crate::{
     history::store::HistoryStore,
-    load::{Load, candidate::Candidate, error::Error, version::Version},
+    load::{Load, candidate::Candidate, error::Error, folder, version::Version},
     runtime::{plugin::Plugin, plugin_info::PluginInfo},
     trial::{
         self, Deps,
@@ -152,8 +152,9 @@ impl Bench {
         let registry = Arc::new(Registry::new());
         let (verdicts, told) = mpsc::unbounded_channel();
         let jobs = Jobs::new(deps.loader.clone(), deps.store.clone());
-        let options = reconciler::Options {
+        let options = folder::Options {
             folder: root.join("plugins"),
+            components: None,
             size_cap: 1 << 20,
             believes: |_, _| Ok(()),
         };

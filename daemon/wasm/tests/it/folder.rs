@@ -8,7 +8,7 @@ use tradewind_core::{
 };
 use tradewind_wasm::{Compiling, Error, Host, Options, inspect_file};
 
-use crate::support::{Bench, Folders, guests, request};
+use crate::support::{Bench, Folders, guests, request, variant};
 
 /// A good policy first, then the bad file in its place: each time the good one goes on and the reason is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,6 +174,33 @@ async fn a_component_alone_serves_if_it_needs_nothing() {
         ["Bad_Name.wasm"]
     );
     assert!(problems[0].reason.contains("Bad_Name"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_component_serves_only_where_an_instance_file_names_it() {
+    let folders = Folders::new();
+    let further = folders.root.path().join("further");
+    std::fs::create_dir(&further).unwrap();
+    std::fs::write(further.join("hostile-policy.wasm"), &guests().policy).unwrap();
+    folders.put("other.toml", b"component = \"other.wasm\"\n");
+    let shown = further.display().to_string();
+    let bench = Bench::with(folders, |o| o.components = Some(further)).await;
+    assert!(bench.host.snapshot().policies.is_empty());
+    let refusal = bench.refusal("other");
+    assert!(
+        refusal.contains("\"other.wasm\" is neither in the plugin folder nor in")
+            && refusal.contains(&shown),
+        "{refusal}"
+    );
+
+    bench.folders.put_policy("p", "", "");
+    bench.handle.reconcile().await.unwrap();
+    assert_eq!(bench.serving("p"), Some(Digest::of(&guests().policy)));
+    // The operator's own goes before it.
+    let own = variant(&guests().policy, 1);
+    bench.folders.put("hostile-policy.wasm", &own);
+    bench.handle.reconcile().await.unwrap();
+    assert_eq!(bench.serving("p"), Some(Digest::of(&own)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,224 @@
+//! A minimal Debian of the test's own, with packages installed in it and the daemon started as its unit says. No service manager runs there:
+//! what packages ask of one is taken down, and the test does it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tradewind_tests::PATIENCE;
+
+/// Runs a command in a root folder that has the kernel's file systems as long as the command runs.
+const ENTER: &str = r#"
+root=$1
+shift
+mount -t proc proc "$root/proc" && mount --bind /dev "$root/dev" && exec chroot "$@"
+"#;
+
+/// Takes down what it is asked for.
+const INVOKE: &str = "#!/bin/sh\necho \"$@\" >>/var/log/asked\n";
+
+pub struct System {
+    root: TempDir,
+    daemon: Option<Child>,
+}
+
+impl System {
+    /// None, with a printed reason, where this machine can't have one and need not.
+    pub fn new() -> Result<Option<Self>> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/debian/root.sh");
+        let output = Command::new("bash")
+            .arg(script)
+            .stderr(Stdio::inherit())
+            .output()?;
+        ensure!(output.status.success(), "root.sh: {}", output.status);
+        let packed = String::from_utf8(output.stdout)?;
+        if packed.trim().is_empty() {
+            return Ok(None);
+        }
+        let root = tempfile::Builder::new()
+            .prefix("tw-system-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir()?;
+        let unpacked = Command::new("tar")
+            .args(["--numeric-owner", "-xpf", packed.trim(), "-C"])
+            .arg(root.path())
+            .status()?;
+        ensure!(unpacked.success(), "{packed} can't be unpacked");
+        let system = Self { root, daemon: None };
+        // As if a service manager ran.
+        fs::create_dir_all(system.path("run/systemd/system"))?;
+        fs::write(system.path("usr/bin/deb-systemd-invoke"), INVOKE)?;
+        Ok(Some(system))
+    }
+
+    /// A path without its leading slash, as the test sees it.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn command(&self, options: &[&str], words: &[&str]) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"])
+            .arg(self.root.path())
+            .args(options)
+            .arg(self.root.path())
+            .args(words)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("HOME", "/root")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command of root prints when it succeeds.
+    pub fn run(&self, words: &[&str]) -> Result<String> {
+        let output = self.command(&[], words).output()?;
+        ensure!(
+            output.status.success(),
+            "{words:?} ended with {}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            self.log()
+        );
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    pub fn json(&self, words: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_str(&self.run(words)?)?)
+    }
+
+    /// What a command of root says when it fails, as it must.
+    pub fn fails(&self, words: &[&str]) -> Result<String> {
+        let output = self.command(&[], words).output()?;
+        ensure!(!output.status.success(), "{words:?} succeeds");
+        Ok(String::from_utf8(output.stderr)?)
+    }
+
+    pub fn dpkg(&self, words: &[&str], package: Option<&Path>) -> Result<()> {
+        const INSIDE: &str = "/root/package.deb";
+        if let Some(package) = package {
+            fs::copy(package, self.path(INSIDE.trim_start_matches('/')))?;
+        }
+        let package = package.map(|_| INSIDE);
+        let words: Vec<_> = ["dpkg"].iter().chain(words).copied().chain(package).collect();
+        self.run(&words).map(drop)
+    }
+
+    /// What packages have asked of the service manager so far.
+    pub fn asked(&self) -> Result<Vec<String>> {
+        let text = fs::read_to_string(self.path("var/log/asked"))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    pub fn is_link(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.path(path)).is_ok_and(|m| m.is_symlink())
+    }
+
+    pub fn owner_and_mode(&self, path: &str) -> Result<(u32, u32)> {
+        let metadata = fs::metadata(self.path(path))?;
+        Ok((metadata.uid(), metadata.mode() & 0o7777))
+    }
+
+    /// The number of a user of this system.
+    pub fn user(&self, name: &str) -> Result<Option<u32>> {
+        let text = fs::read_to_string(self.path("etc/passwd"))?;
+        let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let found = line.into_iter().find(|fields| fields[0] == name);
+        Ok(found.map(|fields| fields[2].parse()).transpose()?)
+    }
+
+    /// The daemon's unit, as far as it has one value for each key.
+    fn unit(&self) -> Result<BTreeMap<String, String>> {
+        let text = fs::read_to_string(self.path("usr/lib/systemd/system/tradewind.service"))?;
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        Ok(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    /// Starts the daemon as a service manager would, and waits until it is ready.
+    pub fn start(&mut self) -> Result<()> {
+        let unit = self.unit()?;
+        let value = |key: &str| {
+            unit.get(key)
+                .map(String::as_str)
+                .with_context(|| format!("the unit has no {key}"))
+        };
+        // Whatever else is in the control group goes on when the daemon stops.
+        ensure!(value("KillMode")? == "process");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("var/log/tradewind"))?;
+        let words: Vec<_> = value("ExecStart")?.split_whitespace().collect();
+        let user = format!("--userspec={0}:{0}", value("User")?);
+        let variable = value("Environment")?.split_once('=');
+        let state = format!("/var/lib/{}", value("StateDirectory")?);
+        let mut child = self
+            .command(&[&user], &words)
+            .env("HOME", &state)
+            .envs(variable)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let file = self.path(state.trim_start_matches('/')).join("daemon.json");
+        let since = Instant::now();
+        loop {
+            let told = fs::read(&file)
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            if told.is_some_and(|told| told["pid"].as_u64() == Some(u64::from(child.id()))) {
+                self.daemon = Some(child);
+                return Ok(());
+            }
+            if let Some(status) = child.try_wait()? {
+                bail!("the daemon ended with {status}:\n{}", self.log());
+            }
+            if since.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                bail!("the daemon is not ready after {PATIENCE:?}:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn is_running(&mut self) -> Result<bool> {
+        match &mut self.daemon {
+            Some(child) => Ok(child.try_wait()?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Stops the daemon alone, as `KillMode=process` does. Answers what it has ended with.
+    pub fn stop(&mut self) -> Result<Option<i32>> {
+        let mut child = self.daemon.take().context("no daemon runs")?;
+        let told = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()?;
+        ensure!(told.success(), "the daemon can't be told to stop");
+        Ok(child.wait()?.code())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("var/log/tradewind")).unwrap_or_default()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if self.daemon.is_some() {
+            // A test that failed: nothing runs on behind it.
+            let _ = self.run(&["tradewind", "delete", "web", "--timeout", "20s"]);
+            let _ = self.stop();
+        }
+    }
+}
