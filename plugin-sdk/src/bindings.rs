@@ -8,6 +8,7 @@
     reason = "generated"
 )]
 
+/// The worlds of providers: the contract, and the capabilities of single clouds.
 pub mod provider {
     wit_bindgen::generate!({
         path: ["../wit/v0.1", "../wit/containers-v0.1", "../wit/kubernetes-v0.1", "../wit/aws-v0.1"],
@@ -32,6 +33,7 @@ pub mod provider {
     });
 }
 
+/// The world of policies. It shares the types of `provider`.
 pub mod policy {
     wit_bindgen::generate!({
         path: "../wit/v0.1",

@@ -43,23 +43,26 @@ pub const TOKEN_REUSED: &str = "TokenReused";
 
 /// An instance as a cloud shows it. Begin with [`Instance::new`] and set what is known.
 #[derive(Debug, Clone)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the contract's replica"
-)]
 pub struct Instance {
     /// By which it is deleted.
     pub id: String,
+    /// How far it is.
     pub stage: Stage,
+    /// The tags that it bears at the cloud.
     pub tags: BTreeMap<String, String>,
     /// Micro-USD per hour, where the cloud says.
     pub price: Option<u64>,
     /// Milliseconds since the epoch, by the cloud's clock.
     pub created_at: u64,
+    /// When its workload began, in milliseconds since the epoch. `None`: not yet, or the cloud does not say.
     pub started_at: Option<u64>,
+    /// When its workload ended, in milliseconds since the epoch. `None`: it has not, or the cloud does not say.
     pub ended_at: Option<u64>,
+    /// What its workload ended with. `None`: it has not ended, or the cloud does not say.
     pub exit_code: Option<i32>,
+    /// How often the cloud has started the workload again.
     pub restarts: u32,
+    /// The host name or address at which it answers. `None`: it has none yet.
     pub address: Option<String>,
     /// Where the cloud chooses one.
     pub port: Option<u16>,
@@ -94,15 +97,18 @@ impl Instance {
 
 /// How far a cloud says an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum Stage {
+    /// The cloud makes it; nothing runs yet.
     Creating,
+    /// Its workload runs.
     Running,
     /// Its workload has ended, with this instance's `exit_code`.
     Exited,
     /// It never came to run, or the cloud has given it up.
     Failed,
+    /// The cloud removes it.
     Deleting,
+    /// It does not exist any more.
     Gone,
 }
 

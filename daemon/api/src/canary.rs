@@ -20,6 +20,7 @@ pub struct CanaryStart {
     /// The whole instance file. Default: the one that serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_file: Option<String>,
+    /// The share of calls, and what ends it.
     pub terms: Terms,
 }
 
@@ -27,7 +28,9 @@ pub struct CanaryStart {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
+    /// The plugin instance.
     pub instance: InstanceName,
+    /// The one that runs. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryView>,
     /// Since the daemon started.
@@ -49,17 +52,25 @@ pub enum CanaryState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryView {
+    /// Where it stands.
     pub state: CanaryState,
+    /// Of the component's bytes.
     pub component: Digest,
+    /// Of the instance file's content.
     pub settings: Digest,
+    /// The version that the plugin gave.
     pub version: String,
+    /// The share of calls, and what ends it.
     #[serde(flatten)]
     pub terms: Terms,
+    /// Who started it.
     #[schemars(with = "String")]
     pub by: Actor,
+    /// When it was started.
     pub since: Instant,
     /// Calls of the old version since then, or since the daemon started, by operation.
     pub old: Counts,
+    /// Calls of the new version, by operation.
     pub new: Counts,
     /// Allocations whose state the new version has made.
     pub holds: usize,
@@ -69,9 +80,13 @@ pub struct CanaryView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CanaryEnd {
+    /// When it ended.
     pub at: Instant,
+    /// Of the component's bytes.
     pub component: Digest,
+    /// Whether it serves now. Else the old version does.
     pub promoted: bool,
+    /// Why it ended.
     pub reason: String,
     /// Absent: it ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

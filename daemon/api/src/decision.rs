@@ -13,16 +13,21 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionView {
+    /// The decision's id.
     pub id: DecisionId,
+    /// When it was made.
     pub at: Instant,
+    /// The policy instance that decided, with its version and digests.
     pub policy: Identity,
     /// Of the exact request.
     pub request: Digest,
+    /// The number that the policy was given to break ties with.
     pub seed: u64,
     /// How long the call took, in microseconds.
     pub took_micros: u64,
     /// Tasks in the whole batch.
     pub batch: u32,
+    /// What the policy has to say about the whole batch. Empty: nothing.
     pub note: String,
     /// As the policy states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +44,7 @@ pub struct DecisionView {
     /// Providers that had not answered yet: their offers were not among those compared. Services are looked at once more when they answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<InstanceName>,
+    /// Each task of the deployment that was decided about.
     pub tasks: Vec<TaskReason>,
 }
 
@@ -83,16 +89,21 @@ impl From<tradewind_core::decision::Decision> for DecisionView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskReason {
+    /// The namespace of its deployment.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub task: TaskName,
     /// How many offers satisfied every constraint.
     pub candidates: u32,
+    /// Where its replicas go. Empty: nowhere.
     pub chosen: Vec<RankedOffer>,
     /// The best that were not chosen, at most five.
     pub alternatives: Vec<RankedOffer>,
     /// What excluded the others: a reason and how many offers it excluded.
     pub excluded: Vec<ExcludedView>,
+    /// Why replicas have no place. Absent: all have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unplaced: Option<String>,
 }
@@ -122,16 +133,23 @@ impl From<tradewind_core::decision::TaskReason> for TaskReason {
     }
 }
 
+/// An offer that satisfied every constraint, with its cost for the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RankedOffer {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// Replicas that the decision places there. 0: it was not chosen.
     pub replicas: u32,
     /// Of one replica, for the estimated duration and per hour.
     pub cost: MicroUsd,
+    /// Of one replica, per hour.
     pub hourly: MicroUsd,
     /// The policy's score; lower is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,7 +190,9 @@ impl From<tradewind_core::decision::RankedOffer> for RankedOffer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
+    /// Where the price comes from, in the provider's words.
     pub source: String,
+    /// When the price was true, as the provider says.
     pub quoted_at: Instant,
     /// When the decision was made.
     pub age: Millis,
@@ -198,10 +218,13 @@ impl From<tradewind_core::decision::PriceQuote> for QuoteView {
     }
 }
 
+/// One reason for which offers were left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExcludedView {
+    /// The constraint, with its value.
     pub reason: String,
+    /// How many offers it excluded.
     pub offers: u32,
 }
 

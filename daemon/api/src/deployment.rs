@@ -31,10 +31,12 @@ pub enum Status {
     Completed,
     /// It can't be made so without a change by someone; the message says which.
     Failed,
+    /// It is being removed.
     Deleting,
 }
 
 impl Status {
+    /// As the API and the command line write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -85,22 +87,28 @@ impl std::fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentSummary {
+    /// Its namespace.
     pub namespace: Namespace,
+    /// Its name.
     pub name: DeploymentName,
     /// Those of its manifest.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// Grows by one with every change of the spec.
     pub generation: u64,
+    /// Where it stands.
     pub status: Status,
-    /// Replicas that are ready, and that are wanted in all.
+    /// Replicas that are ready.
     pub ready: u32,
+    /// Replicas that are wanted in all.
     pub replicas: u32,
     /// The places in use, as `provider/region`.
     pub places: Vec<String>,
     /// Of all allocations, per hour.
     pub hourly_cost: MicroUsd,
+    /// When it was created.
     pub created_at: Instant,
+    /// Why it stands so, for people. Empty: there is nothing to say.
     pub message: String,
 }
 
@@ -118,59 +126,85 @@ impl Listed for DeploymentSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentView {
+    /// What lists show of it.
     #[serde(flatten)]
     pub summary: DeploymentSummary,
     /// The generation that `tasks` reflects.
     pub observed_generation: u64,
+    /// When it was changed last.
     pub updated_at: Instant,
     /// The update to this generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
+    /// Its services and jobs, each at each of its targets.
     pub tasks: Vec<TaskView>,
     /// What was asked for.
     pub manifest: Manifest,
 }
 
+/// A service or job at one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskView {
+    /// Its name in the deployment.
     pub name: TaskName,
     /// `service` or `job`.
     pub kind: String,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Where it stands.
     pub status: Status,
+    /// Replicas that are ready.
     pub ready: u32,
+    /// Replicas that are wanted.
     pub replicas: u32,
     /// Present when its number of replicas follows its load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<ScaleView>,
+    /// Why it stands so, for people. Empty: there is nothing to say.
     pub message: String,
     /// The last failure of a plugin call for this task, if it still matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// What runs of it, or is to run, and where.
     pub allocations: Vec<AllocationView>,
     /// The decision that placed it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionId>,
 }
 
+/// Replicas of one task bound to one offer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationView {
+    /// Its id, which is part of every name at the cloud.
     pub id: AllocationId,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The zone. Empty: the provider chooses one.
     pub zone: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// The cloud may take it back at any time.
     pub spot: bool,
+    /// Replicas that it shall have.
     pub replicas: u32,
+    /// Replicas of it that are ready.
     pub ready: u32,
+    /// What its provider reported last.
     pub phase: Phase,
+    /// Of all its replicas, per hour.
     pub hourly_cost: MicroUsd,
+    /// Where it answers as a whole. Those of single replicas are in `replicaStatus`.
     pub endpoints: Vec<Endpoint>,
+    /// Each replica, as its provider reported it last.
     pub replica_status: Vec<Replica>,
+    /// What its provider says about it. Empty: nothing.
     pub message: String,
     /// To be removed once its replacement is ready.
     pub superseded: bool,
@@ -195,6 +229,7 @@ pub struct AllocationView {
     /// What may become wrong later without anybody's doing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// When it was decided.
     pub created_at: Instant,
 }
 
@@ -202,18 +237,26 @@ pub struct AllocationView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Accepted {
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment's name.
     pub name: DeploymentName,
+    /// The deployment's generation after the write.
     pub generation: u64,
     /// `created`, `updated`, `unchanged` or `deleting`.
     pub outcome: Outcome,
 }
 
+/// What a write has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// It was not there before.
     Created,
+    /// It was changed.
     Updated,
+    /// It was as asked for already.
     Unchanged,
+    /// It is being removed.
     Deleting,
 }

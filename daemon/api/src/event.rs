@@ -23,10 +23,13 @@ pub struct EventView {
     /// The store's revision that recorded it. Events of one transaction share it.
     #[serde(default)]
     pub revision: Revision,
+    /// When it happened.
     pub at: Instant,
+    /// How grave it is.
     pub severity: Severity,
     /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
     pub reason: String,
+    /// What happened, for people.
     pub message: String,
     /// Who did it: `token:NAME`, `controller`, `plugins`.
     pub actor: Actor,
@@ -39,14 +42,19 @@ pub struct EventView {
     /// The same as it is now. Absent: there is nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// The namespace that it is about. Absent: none, as for the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
+    /// The deployment that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentName>,
+    /// The task that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskName>,
+    /// The allocation that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<AllocationId>,
+    /// The plugin instance that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<InstanceName>,
 }

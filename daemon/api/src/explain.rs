@@ -11,11 +11,15 @@ use tradewind_core::{
     units::{Instant, MicroUsd},
 };
 
+/// Why each task of a deployment is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainView {
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment's name.
     pub name: DeploymentName,
+    /// Its tasks.
     pub tasks: Vec<TaskExplanation>,
 }
 
@@ -23,16 +27,23 @@ pub struct ExplainView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskExplanation {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The decision that placed it last.
     pub decision: DecisionId,
+    /// When that was made.
     pub at: Instant,
+    /// The policy that decided, with its version and digests.
     pub policy: Identity,
+    /// Replicas that were to be placed.
     pub replicas: u32,
     /// Best first: by score, then by cost. The chosen ones have replicas.
     pub candidates: Vec<CandidateView>,
     /// How many there were, shown or not.
     pub candidates_in_all: u32,
+    /// Offers that did not satisfy every constraint, as many as were asked for.
     pub excluded: Vec<ExcludedOffer>,
+    /// How many there were, shown or not.
     pub excluded_in_all: u32,
     /// What would change the answer.
     pub flips: Vec<Flip>,
@@ -76,9 +87,11 @@ impl From<tradewind_core::explain::TaskExplanation> for TaskExplanation {
     }
 }
 
+/// An offer that satisfied every constraint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CandidateView {
+    /// Which offer it is.
     #[serde(flatten)]
     pub place: OfferPlace,
     /// 0: not chosen.
@@ -94,7 +107,9 @@ pub struct CandidateView {
     pub score: Option<f64>,
     /// Per unit and hour.
     pub price: MicroUsd,
+    /// What the price is of.
     pub price_unit: PriceUnit,
+    /// Where the price came from, and how old it was.
     pub quote: QuoteView,
 }
 
@@ -125,12 +140,17 @@ impl From<tradewind_core::explain::Candidate> for CandidateView {
     }
 }
 
+/// Which offer of which provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferPlace {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
 }
 
@@ -155,6 +175,7 @@ impl From<tradewind_core::explain::OfferPlace> for OfferPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExcludedOffer {
+    /// Which offer it is.
     #[serde(flatten)]
     pub place: OfferPlace,
     /// The constraint, with its value.
@@ -186,6 +207,7 @@ pub enum Flip {
     /// An offer that was not chosen would be, at this price or below.
     #[serde(rename_all = "camelCase")]
     Cheaper {
+        /// Which offer it is.
         #[serde(flatten)]
         place: OfferPlace,
         /// Per unit and hour.
@@ -197,6 +219,7 @@ pub enum Flip {
     /// The chosen offer would lose replicas, at this price or above.
     #[serde(rename_all = "camelCase")]
     Dearer {
+        /// Which offer it is.
         #[serde(flatten)]
         place: OfferPlace,
         /// Per unit and hour.
@@ -210,6 +233,7 @@ pub enum Flip {
     /// The chosen offer would lose replicas, with so much capacity or less.
     #[serde(rename_all = "camelCase")]
     Fuller {
+        /// Which offer it is.
         #[serde(flatten)]
         place: OfferPlace,
         /// New replicas that it could take. Absent: no known limit.

@@ -14,12 +14,19 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenView {
+    /// Its id. No two tokens share one.
     pub id: TokenId,
+    /// Its name, shown as `token:NAME` in events.
     pub name: TokenName,
+    /// What its holder may do.
     pub role: Role,
+    /// The namespaces that it reaches.
     pub namespaces: Scope,
+    /// Whether it is accepted.
     pub state: TokenState,
+    /// When it was made.
     pub created_at: Instant,
+    /// Who made it.
     pub created_by: Actor,
     /// Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,11 +34,13 @@ pub struct TokenView {
     /// To within an hour. Absent: not yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Instant>,
+    /// When it was revoked. Absent: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Instant>,
 }
 
 impl TokenView {
+    /// The view of a record at this instant, which says whether it has expired.
     pub fn new(record: &TokenRecord, last_used: Option<Instant>, now: Instant) -> Self {
         Self {
             id: record.id.clone(),
@@ -65,6 +74,7 @@ impl Listed for TokenView {
 pub struct TokenRequest {
     /// Shown as `token:NAME` in events. No other active token may have it.
     pub name: TokenName,
+    /// What its holder may do.
     pub role: Role,
     /// The namespaces it reaches, or `*` for all.
     pub namespaces: Scope,
@@ -77,6 +87,7 @@ pub struct TokenRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenCreated {
+    /// The token, without its text.
     pub token: TokenView,
     /// What to send as `Authorization: Bearer`. It is shown here and never again.
     pub secret: String,
@@ -91,8 +102,11 @@ pub struct WhoAmI {
     pub certificate_ends: Option<Instant>,
     /// As events name it.
     pub actor: Actor,
+    /// What the sender may do.
     pub role: Role,
+    /// The namespaces that the sender reaches.
     pub namespaces: Scope,
+    /// When the token ends. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Instant>,
 }

@@ -11,6 +11,7 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogsView {
+    /// The lines, the oldest first.
     pub lines: Vec<TaskLogLine>,
     /// Hand it back as `after` to go on; absent when no more can come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,11 +21,15 @@ pub struct LogsView {
     pub more: bool,
 }
 
+/// A line of output, with whose it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskLogLine {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The allocation that wrote it.
     pub allocation: AllocationId,
+    /// The line.
     #[serde(flatten)]
     pub line: LogLine,
 }

@@ -18,11 +18,14 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSummary {
+    /// Its name.
     pub name: Namespace,
     /// Those of its document.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
+    /// What its deployments hold.
     pub usage: UsageView,
+    /// What they cost.
     pub spend: SpendView,
     /// Limits of its own have been set.
     pub limited: bool,
@@ -44,14 +47,18 @@ impl Listed for NamespaceSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceView {
+    /// Its name.
     pub name: Namespace,
     /// Of the limits: grows by one with every change of them. 0: none have been set.
     pub generation: u64,
     /// As they were set. Absent: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<namespace::Document>,
+    /// What its deployments hold.
     pub usage: UsageView,
+    /// What they cost.
     pub spend: SpendView,
+    /// Tasks that have fewer replicas than they want because of a limit, or because others took their place.
     pub held_back: Vec<HeldTask>,
 }
 
@@ -59,8 +66,11 @@ pub struct NamespaceView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceOutcome {
+    /// The namespace that was written.
     pub name: Namespace,
+    /// The generation of its limits after the write.
     pub generation: u64,
+    /// What the write has done.
     pub outcome: Outcome,
 }
 
@@ -70,10 +80,15 @@ pub struct NamespaceOutcome {
 pub struct UsageView {
     /// Millicores.
     pub cpu_milli: u64,
+    /// Memory that its replicas ask for.
     pub memory: Bytes,
+    /// Accelerators that its replicas ask for.
     pub accelerators: u64,
+    /// Replicas.
     pub replicas: u64,
+    /// Allocations.
     pub allocations: u64,
+    /// Deployments.
     pub deployments: u64,
 }
 
@@ -83,8 +98,9 @@ pub struct UsageView {
 pub struct SpendView {
     /// What runs now costs so much per hour.
     pub hourly: MicroUsd,
-    /// Spent in the present hour (UTC), and in the present month.
+    /// Spent in the present hour (UTC).
     pub this_hour: MicroUsd,
+    /// Spent in the present month (UTC).
     pub this_month: MicroUsd,
     /// For the whole month: what has been spent, and what is placed now until it has ended or the month has.
     pub forecast: MicroUsd,
@@ -93,10 +109,13 @@ pub struct SpendView {
     pub months: Vec<MonthView>,
 }
 
+/// What a month has cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MonthView {
+    /// The month (UTC).
     pub month: Month,
+    /// What was spent in it.
     pub spent: MicroUsd,
 }
 
@@ -104,7 +123,9 @@ pub struct MonthView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldTask {
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// How it is held back.
     #[serde(flatten)]
     pub held: HeldBack,
 }
@@ -113,14 +134,20 @@ pub struct HeldTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldBack {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// What holds it back.
     pub kind: HeldKind,
+    /// Replicas that it wants.
     pub wanted: u32,
     /// It may have so many at the moment.
     pub replicas: u32,
+    /// Why, for people.
     pub reason: String,
+    /// Since when.
     pub since: Instant,
     /// The spending had outgrown the budget.
     #[serde(default)]

@@ -18,7 +18,9 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OffersView {
+    /// The offers.
     pub offers: Vec<OfferView>,
+    /// Providers that gave no offers, and why.
     pub failures: Vec<ProviderFailure>,
 }
 
@@ -26,25 +28,39 @@ pub struct OffersView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferView {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The provider's own name for it.
     pub id: String,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The zone. Empty: the provider chooses one.
     pub zone: String,
+    /// The instance type or size class.
     pub size: String,
+    /// Of one instance, or the most that one replica may take of a shared offer.
     pub cpu: MilliCpu,
+    /// Of one instance, or the most that one replica may take of a shared offer.
     pub memory: Bytes,
+    /// The kind of accelerator. Absent: none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub accelerator: String,
+    /// Accelerators of one instance.
     pub accelerator_count: u32,
     /// Per unit and hour.
     pub price: MicroUsd,
+    /// What the price is of.
     pub price_unit: PriceUnit,
+    /// Per GiB of memory and hour, on top of the price.
     pub memory_price: MicroUsd,
+    /// It may be taken back at any time.
     pub spot: bool,
+    /// Replicas share one machine or pool, and pay for what they ask for.
     pub shared: bool,
     /// Absent: no known limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
+    /// Speed relative to the reference machine: a job takes its estimated duration divided by this.
     pub performance: f64,
     /// Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,10 +68,13 @@ pub struct OfferView {
     /// Milliseconds. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<f64>,
+    /// Where the price comes from, in the provider's words.
     pub source: String,
+    /// When the price was true, as the provider says.
     pub quoted_at: Instant,
     /// Of the quote.
     pub age: Millis,
+    /// The provider's labels, which placement constraints may name.
     pub labels: Labels,
     /// Of one instance. Absent: no known limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,6 +170,7 @@ fn nothing(size: &Bytes) -> bool {
 }
 
 impl OfferView {
+    /// The view of a provider's offer at this instant, from which its age is counted.
     pub fn new(provider: &InstanceName, offer: &Offer, now: Instant) -> Self {
         let known = |v: f64| v.is_finite().then_some(v);
         let limit = |n: u64| (n != u64::MAX).then_some(n);

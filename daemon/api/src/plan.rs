@@ -22,8 +22,11 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanSummary {
+    /// Its name.
     pub id: PlanId,
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment that it changes.
     pub deployment: DeploymentName,
     /// Those of its manifest.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
@@ -31,13 +34,19 @@ pub struct PlanSummary {
     /// Whether it deletes the deployment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deletes: bool,
+    /// Whether it can be applied.
     pub status: PlanStatus,
     /// Whether it can't be applied before somebody has approved it.
     pub approval_required: bool,
+    /// Who stored it.
     pub author: Actor,
+    /// When it was stored.
     pub created_at: Instant,
+    /// Until when it can be applied.
     pub expires_at: Instant,
+    /// What the deployment costs per hour before.
     pub hourly_before: MicroUsd,
+    /// What it would cost per hour afterwards.
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
@@ -61,16 +70,20 @@ impl Listed for PlanSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredPlanView {
+    /// What lists show of it.
     #[serde(flatten)]
     pub summary: PlanSummary,
     /// Who approved or rejected it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
+    /// Who carried it out. Absent: nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     /// What it was made from: when any of it moves, it is not applied.
     pub basis: Basis,
+    /// What it changes.
     pub plan: PlanView,
+    /// The manifest that it was made from.
     pub manifest: Manifest,
     /// When it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,9 +94,11 @@ pub struct StoredPlanView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanDiff {
+    /// The other plan.
     pub against: PlanId,
     /// As a unified diff of manifests, changes, costs, plugins and quotes as JSON.
     pub text: String,
+    /// Each field of the manifests that differs.
     pub fields: Vec<FieldChange>,
 }
 
@@ -91,17 +106,23 @@ pub struct PlanDiff {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment's name.
     pub name: DeploymentName,
     /// The policy instance that decided, with its version and digest. Absent when nothing had to be decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Identity>,
+    /// What changes, allocation by allocation.
     pub changes: Vec<ChangeView>,
     /// Tasks whose number of copies follows their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleBounds>,
+    /// Replicas that have no place.
     pub unplaced: Vec<UnplacedView>,
+    /// What the deployment costs per hour before.
     pub hourly_before: MicroUsd,
+    /// What it would cost per hour afterwards.
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
@@ -157,16 +178,27 @@ impl From<tradewind_core::plan::preview::Preview> for PlanView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeView {
+    /// What becomes of the allocation.
     pub action: ChangeAction,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// Replicas before.
     pub replicas_before: u32,
+    /// Replicas afterwards.
     pub replicas_after: u32,
+    /// Of all its replicas, per hour, before.
     pub hourly_before: MicroUsd,
+    /// Of all its replicas, per hour, afterwards.
     pub hourly_after: MicroUsd,
+    /// Why it changes.
     pub why: String,
 }
 
@@ -201,11 +233,15 @@ impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
     }
 }
 
+/// Replicas of a task that have no place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnplacedView {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// How many.
     pub replicas: u32,
+    /// Why, with what excluded the offers.
     pub reason: String,
     /// No provider that is there can ever take them as they are asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -233,12 +269,16 @@ impl From<tradewind_core::plan::preview::Unplaced> for UnplacedView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleBounds {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose copies are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Now, or to begin with.
     pub replicas: u32,
+    /// The fewest copies.
     pub min: u32,
+    /// The most copies.
     pub max: u32,
 }
 
@@ -265,9 +305,13 @@ impl From<tradewind_core::plan::preview::ScaleBounds> for ScaleBounds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Review {
+    /// Who said it.
     pub by: Actor,
+    /// When.
     pub at: Instant,
+    /// Whether the plan may be applied. Else it is rejected for good.
     pub approved: bool,
+    /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
 }
@@ -293,7 +337,9 @@ impl From<tradewind_core::plan::stored::Review> for Review {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
+    /// Who carried it out.
     pub by: Actor,
+    /// When.
     pub at: Instant,
     /// Of the deployment, by the plan.
     pub generation: u64,
@@ -314,9 +360,11 @@ pub struct Basis {
     pub generation: u64,
     /// What ran of it.
     pub running: Vec<Running>,
-    /// The policy and the providers, with their digests.
+    /// The policy, with its digests. Absent: nothing had to be decided.
     pub policy: Option<Identity>,
+    /// The providers, with their digests.
     pub providers: Vec<Identity>,
+    /// The offers that it uses, as they were quoted.
     pub quotes: Vec<Quote>,
 }
 
@@ -343,10 +391,15 @@ impl From<tradewind_core::plan::stored::Basis> for Basis {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Running {
+    /// The allocation.
     pub allocation: AllocationId,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// Its replicas.
     pub replicas: u32,
 }
 
@@ -373,12 +426,17 @@ impl From<tradewind_core::plan::stored::Running> for Running {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
     /// Per unit and hour.
     pub price: MicroUsd,
+    /// What the price is of.
     pub price_unit: PriceUnit,
     /// Per GiB of memory and hour, on top.
     pub memory_price: MicroUsd,
@@ -389,7 +447,9 @@ pub struct Quote {
     /// Replicas that could be added when it was quoted. Absent: no known limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
+    /// Where the price comes from, in the provider's words.
     pub source: String,
+    /// When the price was true, as the provider says.
     pub quoted_at: Instant,
 }
 
@@ -430,9 +490,11 @@ impl From<tradewind_core::plan::stored::Quote> for Quote {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Adds {
+    /// Replicas that it adds.
     pub replicas: u32,
     /// Of all of them.
     pub cpu: MilliCpu,
+    /// Of all of them.
     pub memory: Bytes,
 }
 
@@ -455,6 +517,7 @@ impl From<tradewind_core::plan::stored::Adds> for Adds {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Comment {
+    /// Why. Default: nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
 }

@@ -19,6 +19,7 @@ use crate::{CanaryEnd, CanaryView, DegradedView};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plugins {
+    /// The instances.
     pub plugins: Vec<PluginView>,
     /// Files in the plugin folder that can't belong to any instance, and why.
     #[serde(default)]
@@ -29,6 +30,7 @@ pub struct Plugins {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Plugin {
+    /// The instance.
     #[serde(flatten)]
     pub plugin: PluginView,
     /// A provider that has refused its credentials or permissions: nothing new is placed with it until its check passes.
@@ -45,6 +47,7 @@ pub struct Rollback {
     pub digest: Option<Digest>,
 }
 
+/// Whether an instance serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginState {
@@ -76,13 +79,20 @@ impl Choice for PluginState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Served {
+    /// Of the component's bytes.
     pub component: Digest,
+    /// Of the instance file's content.
     pub settings: Digest,
+    /// The name that the plugin gave.
     pub plugin: String,
+    /// The version that the plugin gave.
     pub version: String,
+    /// When it began to serve.
     pub since: Instant,
+    /// When it ended. Absent: it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Instant>,
+    /// Whether it serves now.
     pub current: bool,
     /// An operator went back from it.
     pub rolled_back: bool,
@@ -97,7 +107,9 @@ pub struct Rejection {
     pub component: Option<Digest>,
     /// Of the instance file's content.
     pub settings: Digest,
+    /// Why, with what would be right.
     pub reason: String,
+    /// When it was refused.
     pub at: Instant,
     /// Whether the folder still holds it.
     pub current: bool,
@@ -107,17 +119,22 @@ pub struct Rejection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginView {
+    /// The instance's name: that of its file, without the ending.
     pub instance: InstanceName,
+    /// Whether it serves.
     pub state: PluginState,
     /// Whether an earlier version serves because an operator rolled back.
     pub pinned: bool,
     /// Of what serves, and so on; absent when nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// The plugin's name and version, and the digests of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// What the plugin says it is for.
     #[serde(default)]
     pub summary: String,
+    /// The capabilities that the plugin asks for, and why.
     #[serde(default)]
     pub capabilities: Vec<Wanted>,
     /// Whose deployments may use it.
@@ -129,13 +146,16 @@ pub struct PluginView {
     /// Names of the capabilities granted.
     #[serde(default)]
     pub grants: Vec<String>,
+    /// The limits of its calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// The JSON Schema of its settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_schema: Option<serde_json::Value>,
     /// Newest first.
     #[serde(default)]
     pub history: Vec<Served>,
+    /// The last file that was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rejection: Option<Rejection>,
     /// A new version that is tried on a share of the calls.
@@ -144,6 +164,7 @@ pub struct PluginView {
     /// How the last one ended, since the daemon started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_canary: Option<CanaryEnd>,
+    /// What its calls have come to.
     #[serde(default)]
     pub statistics: CallStatistics,
 }
@@ -202,7 +223,9 @@ impl PluginView {
 /// A file in the plugin folder that can't belong to any instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FolderProblem {
+    /// The file's name.
     pub file: String,
+    /// Why it can't belong to any.
     pub reason: String,
 }
 
@@ -212,17 +235,24 @@ pub struct FolderProblem {
 pub struct ReloadReport {
     /// The registry's version afterwards.
     pub version: u64,
+    /// Instances with a version that serves from now on.
     pub loaded: Vec<InstanceName>,
+    /// Instances that serve no more: their files are gone.
     pub removed: Vec<InstanceName>,
     /// Refused now, with the reason; what serves goes on.
     pub rejected: Vec<Refused>,
+    /// Instances that are as they were.
     pub unchanged: Vec<InstanceName>,
+    /// Files that can't belong to any instance.
     pub problems: Vec<FolderProblem>,
 }
 
+/// An instance whose files are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refused {
+    /// The instance's name.
     pub instance: InstanceName,
+    /// Why, with what would be right.
     pub reason: String,
 }
 
@@ -230,16 +260,22 @@ pub struct Refused {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CallStatistics {
+    /// All calls.
     pub calls: u64,
     /// All that did not answer well, the plugin's own errors included.
     pub failures: u64,
+    /// Calls that ended in a trap of the plugin.
     pub traps: u64,
+    /// Calls that took longer than their deadline.
     pub timeouts: u64,
     /// Calls that got no turn in time.
     pub busy: u64,
+    /// The time that all calls took, in microseconds.
     pub total_micros: u64,
+    /// The time that one call took, in microseconds.
     pub average_micros: u64,
     /// Bytes of linear memory.
     pub peak_memory: Bytes,
+    /// Log lines above the plugin's limit.
     pub dropped_log_lines: u64,
 }

@@ -11,29 +11,40 @@ pub const CONTENT_TYPE: &str = "application/problem+json";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ProblemType")]
 pub enum Kind {
+    /// The manifest is refused: `problems` says where.
     #[serde(rename = "urn:tradewind:problem:invalid-manifest")]
     InvalidManifest,
+    /// The request is refused for another reason than its manifest.
     #[serde(rename = "urn:tradewind:problem:invalid-request")]
     InvalidRequest,
+    /// What was named does not exist, or the token may not know of it.
     #[serde(rename = "urn:tradewind:problem:not-found")]
     NotFound,
+    /// The object has another generation than the request was made for.
     #[serde(rename = "urn:tradewind:problem:generation-mismatch")]
     GenerationMismatch,
+    /// The object's state does not allow it.
     #[serde(rename = "urn:tradewind:problem:conflict")]
     Conflict,
+    /// The token may not do it.
     #[serde(rename = "urn:tradewind:problem:forbidden")]
     Forbidden,
+    /// There is no token, or it is not accepted.
     #[serde(rename = "urn:tradewind:problem:unauthenticated")]
     Unauthenticated,
+    /// A limit of the token, its address or the daemon is reached.
     #[serde(rename = "urn:tradewind:problem:too-many-requests")]
     TooManyRequests,
+    /// A plugin that had to be called failed.
     #[serde(rename = "urn:tradewind:problem:plugin-failed")]
     PluginFailed,
+    /// The daemon can't answer at the moment.
     #[serde(rename = "urn:tradewind:problem:unavailable")]
     Unavailable,
     /// The state takes no writes.
     #[serde(rename = "urn:tradewind:problem:storage")]
     Storage,
+    /// The daemon failed: its log has the request's id.
     #[serde(rename = "urn:tradewind:problem:internal")]
     Internal,
     /// One that this version does not know.
@@ -45,11 +56,14 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "ProblemDetails")]
 pub struct Problem {
+    /// What kind of problem it is.
     #[serde(rename = "type")]
     pub kind: Kind,
+    /// The kind, for people.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
+    /// What is wrong with this request, for people.
     #[serde(default)]
     pub detail: String,
     /// The path of the request.
@@ -70,6 +84,7 @@ pub struct Problem {
 }
 
 impl Kind {
+    /// The title of the kind's problems.
     pub fn title(self) -> &'static str {
         match self {
             Self::InvalidManifest => "The manifest is not valid",

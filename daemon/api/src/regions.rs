@@ -11,9 +11,11 @@ use tradewind_core::{
     units::{Instant, Millis},
 };
 
+/// Every region of every provider.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionsView {
+    /// The regions.
     pub regions: Vec<RegionView>,
     /// Providers that have refused their credentials or permissions: nothing new is placed with them.
     pub degraded: Vec<DegradedView>,
@@ -23,6 +25,7 @@ pub struct RegionsView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RegionView {
+    /// The provider instance.
     pub provider: InstanceName,
     /// Empty where the provider has no regions.
     pub region: String,
@@ -48,8 +51,9 @@ pub struct RegionView {
     /// What is left alone there for a while.
     #[serde(default)]
     pub cooling: Vec<CoolingView>,
-    /// Calls under way that change something, and those that wait for their turn.
+    /// Calls under way that change something.
     pub calls: usize,
+    /// Calls that wait for their turn.
     pub waiting: usize,
 }
 
@@ -63,21 +67,28 @@ impl Listed for RegionView {
     }
 }
 
+/// What gets no new placements for a while.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CoolingView {
     /// An offer, a size, or everything.
     pub what: String,
+    /// Until when.
     pub until: Instant,
+    /// The failure that led to it.
     pub cause: String,
 }
 
+/// A provider that has refused its credentials or permissions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DegradedView {
+    /// The provider instance.
     pub provider: InstanceName,
     /// With what the operator can do, where the provider says it.
     pub cause: Failure,
+    /// Since when.
     pub since: Instant,
+    /// When it is checked again.
     pub next_check: Instant,
 }

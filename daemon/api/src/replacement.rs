@@ -14,7 +14,9 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplacementsView {
+    /// When it was looked.
     pub at: Instant,
+    /// Services that run, whether they have opted in or not.
     pub services: Vec<ReplacementView>,
 }
 
@@ -22,9 +24,13 @@ pub struct ReplacementsView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplacementView {
+    /// The namespace of its deployment.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The service's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// As `2 × provider/region/size`.
@@ -36,10 +42,13 @@ pub struct ReplacementView {
     /// Per hour, of all replicas, by the quotes of now. Absent: its place has no quote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hourly_now: Option<MicroUsd>,
+    /// Per hour, of all replicas, after the move.
     pub hourly_then: MicroUsd,
+    /// What the move would save per hour.
     pub saving_per_hour: MicroUsd,
     /// Of all replicas that would move.
     pub migration_cost: MicroUsd,
+    /// The time within which the saving must outweigh the cost of moving.
     pub horizon: Millis,
     /// Whether it moves at the next look.
     pub moves: bool,

@@ -14,8 +14,10 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionView {
+    /// What lists show of it.
     #[serde(flatten)]
     pub mark: RevisionMark,
+    /// The manifest of it.
     pub manifest: Manifest,
     /// When it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,19 +28,24 @@ pub struct RevisionView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionDiff {
+    /// The generation of the other revision.
     pub against: u64,
     /// As a unified diff of the manifests as JSON.
     pub text: String,
+    /// Each field that differs.
     pub fields: Vec<FieldChange>,
 }
 
+/// A field that differs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
+    /// Its path in the manifest, such as `spec.targets[0].region`.
     pub path: String,
     /// Absent: it was not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
+    /// Absent: it is not there any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
@@ -47,13 +54,18 @@ pub struct FieldChange {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutView {
+    /// The generation that it leads to.
     pub generation: u64,
+    /// How far it is.
     pub status: Status,
+    /// What has led to the revision.
     pub cause: Cause,
     /// The healthy revision that a failure returns to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
+    /// When it began.
     pub started_at: Instant,
+    /// Why it waits, failed or returned. Empty: there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The canary step it is at, from 0.
@@ -78,14 +90,20 @@ impl From<&Rollout> for RolloutView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionMark {
+    /// Its number.
     pub generation: u64,
+    /// When it was made.
     pub at: Instant,
+    /// Who made it.
     pub actor: String,
+    /// What has led to it.
     pub cause: Cause,
     /// The revision whose manifest it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<u64>,
+    /// What became of the update to it.
     pub outcome: Outcome,
+    /// Why it failed or was abandoned. Empty: there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }

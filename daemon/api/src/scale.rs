@@ -13,7 +13,9 @@ use tradewind_core::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleView {
+    /// The fewest copies.
     pub min: u32,
+    /// The most copies.
     pub max: u32,
     /// Why there are so many; absent: it has as many as it began with.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -28,6 +30,7 @@ pub struct ScaleView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "samples": [{ "task": "web", "metric": "queue-length", "value": 12.5 }] }))]
 pub struct Samples {
+    /// The measures.
     pub samples: Vec<Sample>,
 }
 
@@ -35,6 +38,7 @@ pub struct Samples {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sample {
+    /// The task that follows it.
     pub task: TaskName,
     /// The name in the task's `scale.target.metric`, or `requests`.
     pub metric: MetricName,
@@ -45,6 +49,7 @@ pub struct Sample {
     pub at: Option<Instant>,
 }
 
+/// The answer to pushed measures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SamplesAccepted {
@@ -57,6 +62,7 @@ pub struct SamplesAccepted {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "task": "web", "replicas": 2 }))]
 pub struct ScaleBody {
+    /// The task's name in the deployment.
     pub task: TaskName,
     /// At each target, if the deployment has targets.
     pub replicas: u32,
@@ -66,19 +72,27 @@ pub struct ScaleBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scaled {
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment's name.
     pub name: DeploymentName,
     /// A task that does not follow its load is changed in its spec: the generation grows.
     pub generation: u64,
+    /// The tasks whose number has changed.
     pub tasks: Vec<ScaledTask>,
 }
 
+/// A task whose number of copies has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaledTask {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose copies are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Copies before.
     pub before: u32,
+    /// Copies from now on.
     pub after: u32,
 }

@@ -16,8 +16,10 @@ use crate::{CallStatistics, base64::Base64};
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowPolicy {
+    /// The policy.
     #[serde(flatten)]
     pub shadow: ShadowView,
+    /// How its answers differ from those that counted.
     pub report: Report,
 }
 
@@ -39,6 +41,7 @@ pub struct ShadowStart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowView {
+    /// Which policy it is, and whose decisions it sees.
     #[serde(flatten)]
     pub record: ShadowFacts,
     /// Absent when it does not load any more.
@@ -47,6 +50,7 @@ pub struct ShadowView {
     /// Why it does not load any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What its calls have come to.
     #[serde(default)]
     pub statistics: CallStatistics,
 }
@@ -65,6 +69,7 @@ impl Listed for ShadowView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowFacts {
+    /// Its name.
     pub name: InstanceName,
     /// Whose decisions it sees.
     pub namespace: Namespace,
@@ -75,5 +80,6 @@ pub struct ShadowFacts {
     /// Who started it.
     #[schemars(with = "String")]
     pub by: Actor,
+    /// When it was started.
     pub since: Instant,
 }

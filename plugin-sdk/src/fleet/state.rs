@@ -6,8 +6,8 @@ use crate::types::{Exposure, Port, Protocol};
 
 /// An allocation as the last apply left it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
 pub struct State {
+    /// The version of this form.
     pub version: u32,
     /// Where its instances are listed.
     #[serde(rename = "region")]
@@ -16,17 +16,21 @@ pub struct State {
     pub spec: String,
     /// The host's token of the last apply.
     pub token: String,
+    /// How many replicas the last apply asked for.
     pub replicas: u32,
+    /// The instances that are known.
     pub members: Vec<Member>,
+    /// The ports of the workload whose endpoints are told.
     #[serde(default)]
     pub ports: Vec<Wired>,
 }
 
 /// The instance of one replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the names say it")]
 pub struct Member {
+    /// The replica's index, from 0.
     pub index: u32,
+    /// The cloud's name for the instance.
     pub id: String,
     /// The token it was created with; "" where that isn't known.
     pub token: String,

@@ -16,14 +16,14 @@ const UNDATED: u64 = u64::MAX;
 
 /// One thing that can be had. Begin with [`Offer::new`] and set what is known; the rest keeps the contract's defaults.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(
-    missing_docs,
-    reason = "the fields are those of the contract, where each is described"
-)]
 pub struct Offer {
+    /// The provider's own name for it, unique in the answer.
     pub id: String,
+    /// The region. Default: none.
     pub region: String,
+    /// The zone. Default: the provider chooses one.
     pub zone: String,
+    /// The instance type or size class. Default: none.
     pub size: String,
     /// Millicores.
     pub cpu: u32,
@@ -31,12 +31,15 @@ pub struct Offer {
     pub memory: u64,
     /// Bytes.
     pub disk: u64,
+    /// The kind of accelerator, in lowercase. Default: none.
     pub accelerator: String,
+    /// Accelerators of one instance. Default 0.
     pub accelerator_count: u32,
     /// Bytes of each.
     pub accelerator_memory: u64,
     /// Micro-USD per unit and hour.
     pub price: u64,
+    /// What `price` is of. Default: the whole instance.
     pub price_unit: PriceUnit,
     /// Micro-USD per GiB and hour on top.
     pub memory_price: u64,
@@ -44,6 +47,8 @@ pub struct Offer {
     pub setup_price: u64,
     /// Micro-USD per GiB.
     pub egress_price: u64,
+    /// Replicas share one machine or pool, within `free_cpu` and `free_memory`, and pay for what they ask for. Default: each gets an
+    /// instance of the full size.
     pub shared: bool,
     /// Replicas that can still be started; `u32::MAX`: no known limit.
     pub capacity: u32,
@@ -51,8 +56,11 @@ pub struct Offer {
     pub free_cpu: u64,
     /// Bytes; `u64::MAX`: no known limit.
     pub free_memory: u64,
+    /// It may be taken back at any time. Default: it stays.
     pub spot: bool,
+    /// Speed relative to the reference machine, above 0: a job of estimate d takes d ÷ performance. Default 1.
     pub performance: f64,
+    /// Promised or measured availability, 0 … 1. NaN: unknown.
     pub availability: f64,
     /// Milliseconds.
     pub latency: f64,
@@ -60,16 +68,21 @@ pub struct Offer {
     pub bandwidth: f64,
     /// Per hour.
     pub interruption_rate: f64,
+    /// Share of starts that fail, 0 … 1. NaN: unknown.
     pub failure_rate: f64,
     /// Milliseconds.
     pub time_to_ready: f64,
+    /// How busy it is, 0 … 1. NaN: unknown.
     pub load: f64,
     /// Grams of CO₂ equivalent per kWh.
     pub carbon: f64,
+    /// Where the price comes from, such as "price list of 2026-10-01". [`NO_PRICE`]: nobody has set one.
     pub source: String,
     /// Milliseconds since the epoch; none: now.
     pub quoted_at: Option<u64>,
+    /// Labels by key. Placement constraints and policies see them.
     pub labels: Vec<(String, String)>,
+    /// Further numbers that a policy may weigh. A name is lowercase words joined by hyphens, with the unit last.
     pub metrics: Vec<(String, f64)>,
 }
 
