@@ -24,7 +24,10 @@ fn package(kind: &str, version: &str, out: &Path) -> Result<PathBuf> {
         .arg(out)
         .arg(kind)
         .env("TRADEWIND_BIN", binary())
-        .env("TRADEWIND_PLUGINS", component("cheapest").with_file_name(""))
+        .env(
+            "TRADEWIND_PLUGINS",
+            component("cheapest").with_file_name(""),
+        )
         .env("TRADEWIND_VERSION", version)
         .env("DIST_COMPRESSION", "none")
         .output()?;
@@ -82,10 +85,8 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
         system.path("etc/tradewind/plugins/local.toml"),
     )?;
     std::fs::copy(hello(), system.path("usr/local/bin/hello"))?;
-    let manifest = web("web", 2, "packaged").replace(
-        &hello().display().to_string(),
-        "/usr/local/bin/hello",
-    );
+    let manifest =
+        web("web", 2, "packaged").replace(&hello().display().to_string(), "/usr/local/bin/hello");
     std::fs::write(system.path("root/web.yaml"), manifest)?;
 
     system.start()?;
@@ -106,12 +107,23 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
 
     // Nothing stops before the new version takes over, and what runs has the same processes then.
     system.dpkg(&["--install"], Some(&new))?;
-    assert_eq!(system.asked()?.last().map(String::as_str), Some("restart tradewind.service"));
     assert_eq!(
-        system.run(&["dpkg-query", "--show", "--showformat=${Version}", "tradewind"])?,
+        system.asked()?.last().map(String::as_str),
+        Some("restart tradewind.service")
+    );
+    assert_eq!(
+        system.run(&[
+            "dpkg-query",
+            "--show",
+            "--showformat=${Version}",
+            "tradewind"
+        ])?,
         "0.1.0~test2"
     );
-    assert!(system.is_running()?, "the package has ended the daemon by itself");
+    assert!(
+        system.is_running()?,
+        "the package has ended the daemon by itself"
+    );
     answer(&before).await?;
     assert_eq!(system.stop()?, Some(0));
     answer(&before).await?;
@@ -124,7 +136,10 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
 
     system.run(&["tradewind", "delete", "web"])?;
     system.dpkg(&["--remove", "tradewind"], None)?;
-    assert_eq!(system.asked()?.last().map(String::as_str), Some("stop tradewind.service"));
+    assert_eq!(
+        system.asked()?.last().map(String::as_str),
+        Some("stop tradewind.service")
+    );
     assert_eq!(system.stop()?, Some(0));
     assert!(!system.path("usr/bin/tradewind").exists());
     assert!(system.path("var/lib/tradewind/state.db").exists());
@@ -214,7 +229,10 @@ async fn an_image_gets_healthy_works_drains_and_gives_way_to_the_next_one() -> R
     let address = engine.podman(&["port", "first", "7180/tcp"])?;
     let output = Command::new(binary())
         .args(["--server", &format!("https://{address}")])
-        .args(["--fingerprint", told["fingerprint"].as_str().unwrap_or_default()])
+        .args([
+            "--fingerprint",
+            told["fingerprint"].as_str().unwrap_or_default(),
+        ])
         .arg("--token-file")
         .arg(at("admin.token"))
         .args(["get", "web"])
@@ -276,7 +294,11 @@ fn the_same_build_makes_the_same_packages() -> Result<()> {
         .arg("--version")
         .output()?;
     assert!(version.status.success(), "{version:?}");
-    for part in ["LICENSE", "etc/config.toml", "lib/tradewind/plugins/aws.wasm"] {
+    for part in [
+        "LICENSE",
+        "etc/config.toml",
+        "lib/tradewind/plugins/aws.wasm",
+    ] {
         assert!(other.path().join(part).is_file(), "{part}");
     }
     Ok(())

@@ -147,7 +147,7 @@ pub struct RankedOffer {
     pub offer: String,
     /// Replicas that the decision places there. 0: it was not chosen.
     pub replicas: u32,
-    /// Of one replica, for the estimated duration and per hour.
+    /// Of one replica, for the estimated duration.
     pub cost: MicroUsd,
     /// Of one replica, per hour.
     pub hourly: MicroUsd,

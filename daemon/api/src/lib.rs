@@ -1,6 +1,7 @@
 //! The types of the HTTP API: what clients send and what they are sent. The HTTP server writes them, the command line and other clients read
 //! them. What the state holds is core's; a type here is made from it (`From`) and never stored, so that a field here can get another
 //! name without a look at the database. It must not know how either side travels or is kept.
+#![warn(missing_docs)]
 
 mod base64;
 mod canary;

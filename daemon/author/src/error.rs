@@ -4,6 +4,10 @@ use std::{io, path::PathBuf};
 
 /// Why a plugin could not be written or built.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     /// Neither a compiler with the target's library nor one with the library's source.
     #[error(

@@ -2,6 +2,7 @@
 //!
 //! The command line, the Makefile and the tests use this library. It starts compilers and writes files, so it blocks: call it off the
 //! async threads. It knows nothing of the daemon and runs no plugin.
+#![warn(missing_docs)]
 
 mod build;
 mod component;

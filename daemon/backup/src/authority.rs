@@ -26,9 +26,13 @@ pub(super) type Documents = BTreeMap<String, Vec<u8>>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Active {
+    /// Its name.
     pub name: TokenName,
+    /// What its holder may do.
     pub role: Role,
+    /// The namespaces that it reaches.
     pub namespaces: Scope,
+    /// When it ends. Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Instant>,
 }

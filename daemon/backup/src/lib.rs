@@ -3,6 +3,7 @@
 //!
 //! In it: the state with its audit log, the plugins with their instance files and their history, the records of processes.
 //! Not in it: secrets, tokens in clear, TLS keys, the output and the working folders of processes, compiled plugins, the settings.
+#![warn(missing_docs)]
 
 mod archive;
 mod authority;
@@ -42,7 +43,9 @@ pub use restore::{Choices, Report, confirm, prepare, unfinished};
 /// What is backed up from where, and put back to.
 #[derive(Debug, Clone)]
 pub struct Folders {
+    /// The data folder.
     pub data: PathBuf,
+    /// The plugin folder.
     pub plugins: PathBuf,
 }
 
@@ -63,6 +66,7 @@ pub struct Checked {
     /// Of the whole file, as `sha256sum` tells it; of one of format 1, without the last line, which holds it. Who keeps it elsewhere knows
     /// the file again: `restore --expect`.
     pub digest: Digest,
+    /// What it says of itself.
     #[serde(flatten)]
     pub index: Index,
 }
@@ -82,13 +86,16 @@ pub struct Index {
     pub format: u32,
     /// The daemon's.
     pub version: String,
+    /// When it was made.
     pub created_at: Instant,
+    /// The store's revision.
     pub revision: Revision,
     /// The daemon that made it. Absent: made by a version that did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
     /// Where its audit log ends.
     pub audit: audit::Head,
+    /// Every file in it.
     pub files: Vec<Member>,
 }
 
@@ -97,12 +104,19 @@ pub struct Index {
 #[schemars(rename = "BackupMember")]
 #[serde(rename_all = "camelCase")]
 pub struct Member {
+    /// Its name in the backup.
     pub path: String,
+    /// Bytes.
     pub size: u64,
+    /// Of its bytes.
     pub digest: Digest,
 }
 
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("a backup is being made already: wait until it is done")]
     Busy,
@@ -184,8 +198,11 @@ impl From<tradewind_store::Error> for Error {
 /// A backup that has been made: its bytes, to be sent on. The file has no name any more.
 #[derive(Debug)]
 pub struct Made {
+    /// The file, at its beginning.
     pub file: File,
+    /// Bytes.
     pub size: u64,
+    /// What it says of itself.
     pub index: Index,
 }
 
@@ -199,6 +216,7 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Backups of this state and these folders.
     pub fn new(store: Database, folders: Folders) -> Self {
         Self {
             store,

@@ -38,13 +38,19 @@ const MARK: &str = "restore-unfinished";
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
+    /// When the backup was made.
     pub created_at: Instant,
+    /// The daemon's that made it.
     pub version: String,
+    /// Of the whole file.
     pub digest: Digest,
+    /// The data folder.
     pub data: PathBuf,
+    /// Files in the backup.
     pub files: usize,
-    /// Tokens that let somebody in, and those that did when the backup was made.
+    /// Tokens that let somebody in.
     pub tokens: Vec<Active>,
+    /// Tokens that let somebody in when the backup was made, and do not any more.
     pub ended_tokens: Vec<TokenName>,
     /// The plugin instances of the backup, with what each is granted: by the backup, or by the file that was there already.
     pub instances: Vec<Instance>,

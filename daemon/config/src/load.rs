@@ -283,10 +283,7 @@ fn read_file(
 
 /// Where a configuration file may lie that nobody has named, the first to be used first. Who names a data folder means no daemon but that
 /// folder's.
-fn usual_places(
-    overrides: &Overrides,
-    env: &impl Fn(&str) -> Option<String>,
-) -> Vec<PathBuf> {
+fn usual_places(overrides: &Overrides, env: &impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     let of_user = etcetera::choose_base_strategy()
         .ok()
         .map(|s| s.config_dir().join("tradewind").join("config.toml"));

@@ -3,6 +3,7 @@
 //!
 //! A provider does real things at the place that its instance file names. Everything that was made is written down before it is made, and
 //! removed at the end, however the end comes.
+#![warn(missing_docs)]
 
 mod check;
 mod policy;

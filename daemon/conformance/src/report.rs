@@ -8,7 +8,9 @@ use tradewind_wasm::PluginInfo;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// The plugin does what is asked.
     Passed,
+    /// It does not.
     Failed,
     /// It does not apply to this plugin, or there is nothing to try it on.
     Skipped,
@@ -22,9 +24,11 @@ pub struct Checked {
     pub name: &'static str,
     /// What is asked of the plugin.
     pub asks: &'static str,
+    /// What became of it.
     pub outcome: Outcome,
     /// Why it failed or was skipped, or what was seen.
     pub reason: String,
+    /// How long it took, in milliseconds.
     pub millis: u64,
 }
 
@@ -32,16 +36,23 @@ pub struct Checked {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The plugin's own name and version; empty when it can't tell.
+    /// The plugin's own name; empty when it can't tell.
     pub plugin: String,
+    /// The plugin's version; empty when it can't tell.
     pub version: String,
+    /// Provider or policy. `None`: it can't tell.
     pub kind: Option<Kind>,
     /// Of the component's bytes.
     pub digest: Option<Digest>,
+    /// The name under which it was called.
     pub instance: String,
+    /// Checks that passed.
     pub passed: usize,
+    /// Checks that failed.
     pub failed: usize,
+    /// Checks that were skipped.
     pub skipped: usize,
+    /// Each check.
     pub checks: Vec<Checked>,
     /// What was made and could not be removed again, with the reason.
     pub left: Vec<String>,

@@ -38,6 +38,7 @@ pub struct Options {
 /// What keeps the suite from being run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No check has this name.
     #[error("there is no check \"{0}\"")]
     UnknownCheck(String),
 }
@@ -62,8 +63,11 @@ const LOADS: (&str, &str) = (
 /// A check as it is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Listed {
+    /// The kind of plugin that it is for.
     pub kind: Kind,
+    /// Its name.
     pub name: &'static str,
+    /// What it asks of the plugin.
     pub asks: &'static str,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Groups, each of which uses only those before it: `base`, `spec`, `ports`, `state`, `schedule`, `lifecycle` (`tests/groups.rs` of
 //! the repository holds them to it). Users name modules without their group. An engine that has a rule in `spec` and stored data in `state` shows both in its own module.
+#![warn(missing_docs)]
 
 mod base;
 mod lifecycle;

@@ -1,6 +1,7 @@
 //! Documents that people write, from text to a checked value: YAML or JSON in, a document that breaks no rule or a list of problems out. It
 //! knows the steps and their order; each step is a module of its own. What a document means is core's (`tradewind_core::manifest`); this
 //! crate knows nothing of deployments that exist, of offers, or of the daemon.
+#![warn(missing_docs)]
 
 mod check;
 mod json;
@@ -21,7 +22,9 @@ use crate::tree::{Node, Path, Position, Value};
 /// The text's notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// YAML.
     Yaml,
+    /// JSON.
     Json,
 }
 

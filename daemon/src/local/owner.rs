@@ -13,7 +13,10 @@ pub fn check(data: &Path) -> Result<(), Error> {
     match fs::metadata(data).map(|m| m.uid()) {
         Ok(owner) if owner != us => Err(Error::NotOurs {
             data: data.to_owned(),
-            user: name(&fs::read_to_string("/etc/passwd").unwrap_or_default(), owner),
+            user: name(
+                &fs::read_to_string("/etc/passwd").unwrap_or_default(),
+                owner,
+            ),
         }),
         _ => Ok(()),
     }

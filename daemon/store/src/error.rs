@@ -7,6 +7,10 @@ use std::sync::Arc;
 use tradewind_core::store;
 
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the folder \"{}\" of the state can't be made", path.display())]
     Folder { path: PathBuf, source: io::Error },

@@ -2,6 +2,7 @@
 //!
 //! Writes go through one thread, which commits whatever has queued up together, so that many writers share one sync to disk; reads
 //! run on blocking threads with connections of their own. It knows keys and bytes, and nothing of what they mean.
+#![warn(missing_docs)]
 
 mod audit;
 mod database;

@@ -16,6 +16,7 @@ pub struct Options {
 }
 
 impl Options {
+    /// The defaults, with this file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),

@@ -21,7 +21,9 @@ const JUMP: u64 = 1 << 30;
 /// What a copy holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
+    /// The store's revision.
     pub revision: Revision,
+    /// Where its audit log ends.
     pub audit: Head,
 }
 

@@ -67,7 +67,15 @@ impl System {
     fn command(&self, options: &[&str], words: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         command
-            .args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"])
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                ENTER,
+                "sh",
+            ])
             .arg(self.root.path())
             .args(options)
             .arg(self.root.path())
@@ -110,7 +118,12 @@ impl System {
             fs::copy(package, self.path(INSIDE.trim_start_matches('/')))?;
         }
         let package = package.map(|_| INSIDE);
-        let words: Vec<_> = ["dpkg"].iter().chain(words).copied().chain(package).collect();
+        let words: Vec<_> = ["dpkg"]
+            .iter()
+            .chain(words)
+            .copied()
+            .chain(package)
+            .collect();
         self.run(&words).map(drop)
     }
 
@@ -185,7 +198,10 @@ impl System {
             if since.elapsed() > PATIENCE {
                 child.kill()?;
                 child.wait()?;
-                bail!("the daemon is not ready after {PATIENCE:?}:\n{}", self.log());
+                bail!(
+                    "the daemon is not ready after {PATIENCE:?}:\n{}",
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }

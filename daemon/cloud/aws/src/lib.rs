@@ -3,6 +3,7 @@
 //! Every argument is checked against the grant (`allow`), names, tokens and tags are made here (`tokens`), and only what bears the tag of the
 //! asking plugin instance is changed or removed. Credentials go from their source to the signer and nowhere else; no type of the SDK leaves. It must not know
 //! plugins or deployments.
+#![warn(missing_docs)]
 
 mod account;
 mod allow;
@@ -36,6 +37,7 @@ use self::{account::Directory, census::Census, session::Session};
 /// What it works with.
 #[derive(Clone)]
 pub struct Options {
+    /// Where credentials of accounts come from.
     pub credentials: Credentials,
     /// Holds the secrets of workloads as files.
     pub secrets: PathBuf,
@@ -52,6 +54,7 @@ pub(crate) struct Inner {
 }
 
 impl Accounts {
+    /// Accounts that nobody has asked yet.
     pub fn new(options: Options) -> Self {
         let Options {
             credentials,

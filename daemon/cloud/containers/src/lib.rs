@@ -3,6 +3,7 @@
 //! Containers are found by what stands on them: a name made of the instance, the allocation and the replica, and labels, one of which holds
 //! the digest of the spec. So nothing need be remembered, a killed daemon's successor finds each container again, and none is started twice.
 //! What bears no label of the asking instance is never touched. It must not know plugins or deployments.
+#![warn(missing_docs)]
 
 mod archive;
 mod body;
@@ -63,14 +64,18 @@ const NOTICES_KEPT: usize = 256;
 /// A port that the engine or the daemon had chosen for a container was gone at a later start: it was let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortMoved {
+    /// The allocation.
     pub allocation: AllocationId,
+    /// The replica's index.
     pub replica: u32,
+    /// Which port it was, and which it is, for people.
     pub message: String,
 }
 
 /// What it works with.
 #[derive(Clone)]
 pub struct Options {
+    /// Where logins of registries come from.
     pub credentials: Credentials,
     /// Holds the secrets of workloads as files.
     pub secrets: PathBuf,
@@ -106,6 +111,7 @@ pub(crate) struct Shared {
 // === impl Engines ===
 
 impl Engines {
+    /// Engines that nobody has connected to yet.
     pub fn new(options: Options) -> Self {
         let (notices, untaken) = mpsc::channel(NOTICES_KEPT);
         Self(Arc::new(Shared {

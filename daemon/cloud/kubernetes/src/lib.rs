@@ -2,6 +2,7 @@
 //!
 //! It knows Kubernetes' API and no workload: what objects mean is for the plugin that writes them. Whatever bears no mark of the asking
 //! instance is neither shown nor touched, and no value of a secret leaves it but into the cluster.
+#![warn(missing_docs)]
 
 mod api;
 mod apply;
@@ -44,6 +45,7 @@ use self::{api::Cluster, connection::Connections, watch::Watches};
 /// What it works with.
 #[derive(Clone)]
 pub struct Options {
+    /// Where credentials of clusters come from.
     pub credentials: Credentials,
     /// Holds the secrets of workloads as files.
     pub secrets: PathBuf,
@@ -58,6 +60,7 @@ pub struct Clusters {
 }
 
 impl Clusters {
+    /// Clusters that nobody has connected to yet.
     pub fn new(options: Options) -> Self {
         Self {
             connections: Connections::new(options.credentials),

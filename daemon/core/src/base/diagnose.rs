@@ -10,13 +10,16 @@ use std::fmt;
 /// reached afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gauge {
+    /// How much is in use.
     pub used: u64,
+    /// The limit.
     pub most: u64,
 }
 
 /// A file system that the start needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
+    /// Where it is mounted, or a folder on it.
     pub path: String,
     /// Bytes that may still be written.
     pub free: u64,
@@ -27,16 +30,20 @@ pub struct Disk {
 /// A limit on namespaces of one kind (`user`, `mnt`, `net`, `pid`, …) per user. How many there are can't be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceLimit {
+    /// The kernel's name for the kind.
     pub kind: String,
+    /// The limit.
     pub most: u64,
 }
 
 /// The machine's figures; what could not be read is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// The file systems that the start needs.
     pub disks: Vec<Disk>,
     /// Mounts of the starter's mount namespace, and `fs.mount-max`.
     pub mounts: Option<Gauge>,
+    /// The limits on namespaces, by kind.
     pub namespaces: Vec<NamespaceLimit>,
     /// inotify instances of the starter's user.
     pub inotify_instances: Option<Gauge>,
@@ -63,6 +70,7 @@ pub struct Diagnosis {
     pub code: &'static str,
     /// Lowercase, without a full stop.
     pub cause: String,
+    /// What raises the limit, as a command where there is one.
     pub remedy: String,
 }
 

@@ -20,7 +20,9 @@ const SECRET: [&str; 2] = ["env", "state"];
 /// The fields of two documents that are not the same.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Difference {
+    /// The differing fields as they were, by their paths. `None`: there was no document.
     pub before: Option<Value>,
+    /// The same as they are now. `None`: there is no document any more.
     pub after: Option<Value>,
 }
 

@@ -58,7 +58,9 @@ pub const NO_ANSWER_YET: &str = "no-answer-yet";
 #[serde(rename_all = "kebab-case")]
 #[error("{message}")]
 pub struct Failure {
+    /// What the daemon acts on.
     pub kind: FailureKind,
+    /// One sentence, lowercase, without a full stop.
     pub message: String,
     /// The field of the input at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +71,7 @@ pub struct Failure {
     /// What the operator can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// How long the cloud asks to wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Millis>,
     /// Which plugin instance and version said so.
@@ -79,6 +82,7 @@ pub struct Failure {
 // === impl FailureKind ===
 
 impl FailureKind {
+    /// As the API and the events write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
@@ -102,6 +106,7 @@ impl fmt::Display for FailureKind {
 // === impl Failure ===
 
 impl Failure {
+    /// A failure of this kind, with a message alone.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -114,10 +119,12 @@ impl Failure {
         }
     }
 
+    /// The input can never work as it is.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Invalid, message)
     }
 
+    /// The credential is missing, wrong, or lacks a permission.
     pub fn denied(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Denied, message)
     }
@@ -127,36 +134,43 @@ impl Failure {
         Self::denied(message).field(field).code(NOT_GRANTED)
     }
 
+    /// The cloud does not answer, or fails in a way that may pass.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Unavailable, message)
     }
 
+    /// What was named does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(FailureKind::NotFound, message)
     }
 
+    /// A defect of the plugin or of the host.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(FailureKind::Internal, message)
     }
 
+    /// The same with the field of the input at fault.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
         self
     }
 
+    /// The same with a code of the cloud or of the host.
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
     }
 
+    /// The same with what the operator can do.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
+    /// The same with how long the cloud asks to wait.
     #[must_use]
     pub fn retry_after(mut self, after: Option<Millis>) -> Self {
         self.retry_after = after;
@@ -203,6 +217,7 @@ impl Failure {
         }
     }
 
+    /// The same as said by this plugin.
     #[must_use]
     pub fn from_plugin(mut self, plugin: &Identity) -> Self {
         self.plugin = Some(plugin.clone());
@@ -219,7 +234,9 @@ fn is_of_the_machine(code: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderFailure {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// What it said.
     pub failure: Failure,
 }
 

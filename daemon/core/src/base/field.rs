@@ -8,7 +8,9 @@ use serde_json::Value;
 /// One step from a value to one inside it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
+    /// Into a map, by key.
     Key(String),
+    /// Into a list, by index from 0.
     Index(usize),
 }
 
@@ -54,11 +56,13 @@ pub fn short(text: &str) -> String {
 // === impl Path ===
 
 impl Path {
+    /// The path of a field of what this one leads to.
     pub fn key(mut self, key: &str) -> Self {
         self.0.push(Step::Key(key.to_owned()));
         self
     }
 
+    /// The path of an item of what this one leads to.
     pub fn index(mut self, index: usize) -> Self {
         self.0.push(Step::Index(index));
         self

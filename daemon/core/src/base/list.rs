@@ -27,6 +27,7 @@ pub trait Listed {
     /// What the list is sorted by. No two items share a key, and the key of an item never changes.
     type Key: Ord + Clone + Serialize + DeserializeOwned;
 
+    /// By which the list is ordered. It does not change while the item exists.
     fn key(&self) -> Self::Key;
 }
 
@@ -54,6 +55,7 @@ pub struct Window<T: Listed> {
 
 /// Some items of a list, in its order.
 pub struct Page<T: Listed> {
+    /// The items of this page, in order.
     pub items: Vec<T>,
     /// Where the next page begins. None: this is the last one.
     pub next: Option<Cursor<T>>,
@@ -62,10 +64,12 @@ pub struct Page<T: Listed> {
 // === impl Cursor ===
 
 impl<T: Listed> Cursor<T> {
+    /// The page that begins behind this item.
     pub fn behind(item: &T) -> Self {
         Self { key: item.key() }
     }
 
+    /// The key of the last item before the page.
     pub fn key(&self) -> &T::Key {
         &self.key
     }

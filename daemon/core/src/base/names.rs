@@ -15,8 +15,11 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{value}\" is not a valid {what}: {rule}")]
 pub struct NameError {
+    /// What the text should have been: "deployment name".
     pub what: &'static str,
+    /// The text.
     pub value: String,
+    /// What such a name looks like.
     pub rule: &'static str,
 }
 
@@ -60,6 +63,7 @@ macro_rules! name {
         }
 
         impl $name {
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -184,12 +188,14 @@ impl AllocationId {
 }
 
 impl EventId {
+    /// The id that is made of this number.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(ulid.to_string().to_lowercase().into())
     }
 }
 
 impl RequestId {
+    /// The id that is made of this number.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("r-{}", ulid.to_string().to_lowercase()).into())
     }
@@ -203,18 +209,21 @@ impl TokenName {
 }
 
 impl TokenId {
+    /// The id that is made of this number.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("t-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
 impl DecisionId {
+    /// The id that is made of this number.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("d-{}", ulid.to_string().to_lowercase()).into())
     }
 }
 
 impl PlanId {
+    /// The id that is made of this number.
     pub fn new(ulid: ulid::Ulid) -> Self {
         Self(format!("p-{}", ulid.to_string().to_lowercase()).into())
     }
@@ -233,10 +242,12 @@ impl Actor {
     /// Somebody who has the data folder in hand, and needs no token.
     pub const LOCAL: Self = Self(Cow::Borrowed("local"));
 
+    /// The holder of the token with this name.
     pub fn token(name: &TokenName) -> Self {
         Self(Cow::Owned(format!("token:{name}")))
     }
 
+    /// As events name it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -283,6 +294,7 @@ impl JsonSchema for Actor {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// 32 zero bytes: the digest of nothing, before the first entry of a chain.
     pub const ZERO: Self = Self([0; 32]);
 
     /// Of what is already told apart: the parts one after the other, without frames.
@@ -292,14 +304,17 @@ impl Digest {
         Self(hasher.finalize().into())
     }
 
+    /// Its 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
+    /// The digest that consists of these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
+    /// The SHA-256 digest of the bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -323,6 +338,7 @@ impl Digest {
             .collect()
     }
 
+    /// Its 32 bytes.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -8,6 +8,7 @@ use crate::base::{
 
 /// The first delay, and the longest that is not asked for by the other side.
 pub const FIRST: Millis = Millis(500);
+/// The longest delay that failures grow to.
 pub const LONGEST: Millis = Millis(30_000);
 /// The longest that somebody who throttles is waited for at once: a nonsensical answer must not stop anything for days.
 pub const LONGEST_TOLD: Millis = Millis(3_600_000);

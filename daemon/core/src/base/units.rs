@@ -9,8 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{value}\" is not {what}: write {hint}")]
 pub struct UnitError {
+    /// What the text should have been: "a duration".
     pub what: &'static str,
+    /// The text.
     pub value: String,
+    /// What is to be written.
     pub hint: &'static str,
 }
 
@@ -34,6 +37,7 @@ pub struct Millis(pub u64);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Instant(pub u64);
 
+/// Bytes of a gibibyte.
 pub const GIB: u64 = 1 << 30;
 const HOUR_MS: f64 = 3_600_000.0;
 const DAY_MS: u64 = 86_400_000;
@@ -41,12 +45,15 @@ const DAY_MS: u64 = 86_400_000;
 // === impl MicroUsd ===
 
 impl MicroUsd {
+    /// The largest amount, which stands for "no limit".
     pub const MAX: MicroUsd = MicroUsd(u64::MAX);
 
+    /// The sum, at most [`Self::MAX`].
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// So many times the amount, at most [`Self::MAX`].
     pub fn saturating_mul(self, n: u64) -> Self {
         Self(self.0.saturating_mul(n))
     }
@@ -123,6 +130,7 @@ impl FromStr for MicroUsd {
 // === impl MilliCpu ===
 
 impl MilliCpu {
+    /// In whole cores.
     pub fn cores(self) -> f64 {
         f64::from(self.0) / 1000.0
     }
@@ -173,6 +181,7 @@ impl FromStr for MilliCpu {
 // === impl Bytes ===
 
 impl Bytes {
+    /// In gibibytes.
     pub fn gib(self) -> f64 {
         self.0 as f64 / GIB as f64
     }
@@ -240,14 +249,17 @@ impl FromStr for Bytes {
 // === impl Millis ===
 
 impl Millis {
+    /// So many seconds.
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs * 1000)
     }
 
+    /// In hours.
     pub fn hours(self) -> f64 {
         self.0 as f64 / HOUR_MS
     }
 
+    /// As the standard library has it.
     pub fn std(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -359,10 +371,12 @@ fn is_of_number(c: char) -> bool {
 // === impl Instant ===
 
 impl Instant {
+    /// How long after the earlier one it is; 0 if it is not later.
     pub fn since(self, earlier: Instant) -> Millis {
         Millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The instant so much later.
     pub fn plus(self, span: Millis) -> Instant {
         Instant(self.0.saturating_add(span.0))
     }

@@ -29,9 +29,13 @@ const MARGIN_FOR: Millis = Millis(3_600_000);
 /// What one task of a namespace wants, and what it has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task.
     pub task: TaskName,
+    /// The target whose replicas are meant. `None`: the deployment has no targets.
     pub target: Option<Target>,
+    /// Higher ones get room first.
     pub priority: i32,
     /// Of equal priorities the older goes first.
     pub since: Instant,

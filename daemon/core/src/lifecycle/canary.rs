@@ -109,7 +109,9 @@ impl Terms {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Count {
+    /// All of them.
     pub calls: u64,
+    /// Those that did not answer well.
     pub failures: u64,
     /// Of those that answered.
     pub total_micros: u64,
@@ -131,6 +133,7 @@ impl Count {
 pub struct Counts(pub BTreeMap<String, Count>);
 
 impl Counts {
+    /// Counts a call of this operation, which took so many microseconds.
     pub fn add(&mut self, operation: &str, micros: u64, failed: bool) {
         let count = match self.0.get_mut(operation) {
             Some(count) => count,
@@ -144,10 +147,12 @@ impl Counts {
         }
     }
 
+    /// Calls of all operations.
     pub fn calls(&self) -> u64 {
         self.0.values().map(|c| c.calls).sum()
     }
 
+    /// Failures of all operations.
     pub fn failures(&self) -> u64 {
         self.0.values().map(|c| c.failures).sum()
     }
@@ -156,9 +161,11 @@ impl Counts {
 /// What is to be done with a canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// It is too early to say.
     Wait,
     /// It does worse: the reason, as a sentence.
     Return(String),
+    /// It has done well for as long as was asked.
     Promote,
 }
 

@@ -15,6 +15,7 @@ use crate::{
 /// A place that could be asked as well, best first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rival {
+    /// The place, with the number of replicas.
     pub placement: Placement,
     /// Once, of one replica.
     pub setup: MicroUsd,
@@ -23,7 +24,9 @@ pub struct Rival {
 /// The places to ask besides the first, and those left out for their cost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chosen {
+    /// Places to ask, best first.
     pub asked: Vec<Placement>,
+    /// Places that would cost more than the hedge may.
     pub too_dear: Vec<Placement>,
 }
 
@@ -117,7 +120,9 @@ pub fn stands_behind<'a>(
 /// A member as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
+    /// Its place in the order of the decision; 0 is the first choice.
     pub rank: u32,
+    /// All its replicas are ready.
     pub ready: bool,
     /// It may still become ready: it is neither going, nor gone, nor failed.
     pub alive: bool,
@@ -126,6 +131,7 @@ pub struct Member {
 }
 
 impl Member {
+    /// The member that a record stands for. `first` is the record of the first choice.
     pub fn of(record: &AllocationRecord, ready: bool, first: &AllocationRecord) -> Self {
         Self {
             rank: record.intent.hedge.as_ref().map_or(0, |h| h.rank),

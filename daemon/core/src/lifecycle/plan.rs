@@ -26,10 +26,15 @@ use crate::{
 /// What one task of a deployment shall be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
+    /// The task.
     pub task: TaskName,
+    /// The target whose replicas are meant. `None`: the deployment has no targets.
     pub target: Option<Target>,
+    /// What runs.
     pub workload: Workload,
+    /// The digest of what the task needs of a place.
     pub need: Digest,
+    /// Where its replicas go, as decided.
     pub placements: Vec<Placement>,
     /// In all, those without a place included.
     pub replicas: u32,
@@ -42,6 +47,7 @@ pub struct Desired {
 }
 
 impl Adoption {
+    /// What a plan takes over of the desired tasks, and of the decision about them.
     pub fn of(desired: &[Desired], decision: Option<Decision>) -> Self {
         let one = |d: &Desired| AdoptedTask {
             task: d.task.clone(),
@@ -79,21 +85,28 @@ impl Running {
 /// One allocation's way from what it is to what it shall be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
+    /// What becomes of the allocation.
     pub action: ChangeAction,
+    /// The task that it belongs to.
     pub task: TaskName,
+    /// The target that it belongs to. `None`: the deployment has no targets.
     pub target: Option<Target>,
     /// None: it does not exist yet.
     pub allocation: Option<AllocationId>,
     /// After the step; before it for `destroy`.
     pub placement: Placement,
+    /// Replicas before the step.
     pub replicas_before: u32,
+    /// Of all replicas before the step, per hour.
     pub hourly_before: MicroUsd,
     /// Index into the desired tasks; none for `destroy`.
     pub desired: Option<usize>,
+    /// Why it is taken, for people.
     pub why: String,
 }
 
 impl Step {
+    /// Replicas after the step.
     pub fn replicas_after(&self) -> u32 {
         if self.action == ChangeAction::Destroy {
             0

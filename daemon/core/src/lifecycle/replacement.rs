@@ -26,37 +26,55 @@ pub fn lately(moves: &[Moved], now: Instant) -> u32 {
 pub struct Change {
     /// Per hour, of all replicas, by the quotes of now.
     pub now: MicroUsd,
+    /// Per hour, of all replicas, as the policy would place them now.
     pub then: MicroUsd,
     /// Replicas that would change their place.
     pub moving: u32,
     /// When the youngest of its replicas was placed.
     pub placed_at: Instant,
-    /// Replicas that have begun to move within the last hour: of the deployment, and of its namespace.
+    /// Replicas of its deployment that have begun to move within the last hour.
     pub lately: u32,
+    /// Replicas of its namespace that have begun to move within the last hour.
     pub lately_in_namespace: u32,
 }
 
 /// Why a task stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stay {
+    /// The policy places it where it is.
     Best,
+    /// It would cost no less elsewhere.
     NoCheaper,
+    /// It would save too little per hour.
     Small {
+        /// What it would save per hour.
         saving: MicroUsd,
+        /// The least that is worth a move.
         least: MicroUsd,
     },
+    /// It would save less than moving costs.
     NotWorth {
+        /// What it would save within the horizon.
         saved: MicroUsd,
+        /// What moving costs.
         cost: MicroUsd,
+        /// The horizon of its rule.
         horizon: Millis,
     },
+    /// It was placed too short a time ago.
     Cooling {
+        /// Until it may move.
         left: Millis,
     },
+    /// Too many replicas have moved within the last hour.
     Budget {
+        /// Whose limit it is: the deployment's or the namespace's.
         what: &'static str,
+        /// Replicas that have moved within the last hour.
         lately: u32,
+        /// Replicas that would move.
         moving: u32,
+        /// The limit.
         most: u32,
     },
 }

@@ -32,6 +32,7 @@ const STEP_LEAST: u32 = 4;
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
+    /// How many copies there should be.
     pub replicas: u32,
     /// The load that asks for it.
     pub why: String,

@@ -19,6 +19,7 @@ pub struct Entry {
     pub seq: u64,
     /// The transaction that recorded it.
     pub revision: Revision,
+    /// Of the entry and the hash before it.
     pub hash: Digest,
     /// The event's JSON, byte for byte.
     pub bytes: Vec<u8>,
@@ -29,7 +30,9 @@ pub struct Entry {
 #[schemars(rename = "AuditHead")]
 #[serde(rename_all = "camelCase")]
 pub struct Head {
+    /// The entry's number.
     pub seq: u64,
+    /// The entry's hash.
     pub hash: Digest,
 }
 
@@ -40,6 +43,7 @@ pub struct Head {
 pub struct Bounds {
     /// The last entry that is not kept any more; number 0: all are kept.
     pub anchor: Head,
+    /// The last entry.
     pub head: Head,
 }
 
@@ -47,6 +51,10 @@ pub struct Bounds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[schemars(rename = "AuditFault")]
 #[serde(tag = "kind", rename_all = "camelCase")]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Fault {
     #[error("entry {seq} is not what was recorded: it, or one before it, was edited")]
     Altered { seq: u64 },
@@ -100,6 +108,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cut {
+    /// The last entry that is not kept any more.
     pub anchor: Head,
 }
 
@@ -256,9 +265,13 @@ fn cut(bytes: &[u8]) -> Option<Cut> {
 #[schemars(rename = "AuditEntry")]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
+    /// The entry's number, from 1.
     pub seq: u64,
+    /// The transaction that recorded it.
     pub revision: Revision,
+    /// Of the entry and the hash before it.
     pub hash: Digest,
+    /// The event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub event: Option<Box<RawValue>>,
@@ -282,7 +295,9 @@ impl Listed for Line {
 #[schemars(rename = "AuditPage")]
 #[serde(rename_all = "camelCase")]
 pub struct Page {
+    /// What is kept in all.
     pub bounds: Bounds,
+    /// The entries, the oldest first.
     pub entries: Vec<Line>,
 }
 
@@ -292,6 +307,7 @@ pub struct Page {
 pub struct Preface {
     /// The version of this format.
     pub audit: u32,
+    /// What is kept in all.
     #[serde(flatten)]
     pub bounds: Bounds,
 }

@@ -30,10 +30,15 @@ pub const FREE: [&str; 2] = ["clock", "log"];
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Grants {
+    /// Processes of the daemon's machine.
     pub process: Option<ProcessGrant>,
+    /// Requests to servers.
     pub http: Option<HttpGrant>,
+    /// A container engine.
     pub containers: Option<ContainersGrant>,
+    /// A Kubernetes cluster.
     pub kubernetes: Option<KubernetesGrant>,
+    /// An AWS account.
     pub aws: Option<AwsGrant>,
     /// Not lent to the plugin: what the daemon itself may do with the addresses that it reports.
     pub probe: Option<ProbeGrant>,
@@ -165,7 +170,9 @@ impl Grants {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PortRange {
+    /// The lowest.
     pub from: u16,
+    /// The highest.
     pub to: u16,
     /// Whose workloads may have them. Default: those of every namespace.
     #[serde(default, skip_serializing_if = "Spaces::is_all")]

@@ -38,6 +38,7 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Approver, Self::Admin];
 
     /// Whether who has this role may do what needs the other.
@@ -45,6 +46,7 @@ impl Role {
         self == needed || self == Self::Admin || needed == Self::Viewer
     }
 
+    /// As the API and the command line write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -65,6 +67,7 @@ impl std::fmt::Display for Role {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{value}\" is not a role: use viewer, operator, approver or admin")]
 pub struct RoleError {
+    /// The text.
     pub value: String,
 }
 
@@ -84,12 +87,16 @@ impl std::str::FromStr for Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenState {
+    /// It does.
     Active,
+    /// Its time has passed.
     Expired,
+    /// Somebody has ended it.
     Revoked,
 }
 
 impl TokenState {
+    /// As the API and the command line write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -112,8 +119,11 @@ impl Choice for TokenState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Power {
+    /// What its holder may do.
     pub role: Role,
+    /// The namespaces that it reaches.
     pub namespaces: Scope,
+    /// When it ends. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Instant>,
 }
@@ -122,15 +132,20 @@ pub struct Power {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenRecord {
+    /// Its id.
     pub id: TokenId,
     /// Unique among those that are active.
     pub name: TokenName,
+    /// What it may do, and until when.
     #[serde(flatten)]
     pub power: Power,
     /// Of the token's text.
     pub hash: Digest,
+    /// When it was made.
     pub created_at: Instant,
+    /// Who made it.
     pub created_by: Actor,
+    /// When it was revoked. Absent: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Instant>,
 }
@@ -139,11 +154,16 @@ pub struct TokenRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenUse {
+    /// When.
     pub at: Instant,
 }
 
 /// Why somebody may not make a token, or end one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Escalation {
     #[error("the role \"{held}\" may not manage tokens: the role \"admin\" may")]
     Role { held: Role },
@@ -196,10 +216,12 @@ impl Power {
 }
 
 impl TokenRecord {
+    /// The key of the record.
     pub fn path(&self) -> String {
         format!("{TOKENS}{}", self.name)
     }
 
+    /// Whether it lets anybody in at this instant.
     pub fn state(&self, now: Instant) -> TokenState {
         if self.revoked_at.is_some() {
             TokenState::Revoked
@@ -210,6 +232,7 @@ impl TokenRecord {
         }
     }
 
+    /// Its holder, as events name them.
     pub fn actor(&self) -> Actor {
         Actor::token(&self.name)
     }

@@ -32,7 +32,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// It makes allocations real at a cloud.
     Provider,
+    /// It decides where tasks go.
     Policy,
 }
 
@@ -48,7 +50,9 @@ impl std::fmt::Display for Kind {
 /// A capability the plugin wants, and what for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wanted {
+    /// The capability's name.
     pub name: String,
+    /// What the plugin does with it.
     pub why: String,
 }
 
@@ -88,14 +92,23 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Features {
+    /// Container images.
     pub images: bool,
+    /// Plain commands.
     pub commands: bool,
+    /// What runs until it is stopped.
     pub services: bool,
+    /// What runs to its end.
     pub jobs: bool,
+    /// Volumes.
     pub volumes: bool,
+    /// Networks of their own.
     pub networks: bool,
+    /// Secrets in variables and files.
     pub secrets: bool,
+    /// Files that a workload finds when it starts.
     pub files: bool,
+    /// Another number of replicas without new ones in place of those that stay.
     pub resize: bool,
     /// Checks that are commands, run beside the workload. Known by the host, by the capability that runs them.
     pub command_checks: bool,
@@ -103,26 +116,34 @@ pub struct Features {
     pub one_machine: bool,
     /// What its replicas run is told by digest. Known by the host, by the capability that runs them.
     pub tells_images: bool,
+    /// What replicas wrote can be read.
     pub logs: bool,
 }
 
 /// Opaque bytes a provider wants back for an allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked {
+    /// The allocation.
     pub allocation: AllocationId,
+    /// The bytes that it returned last.
     pub state: Vec<u8>,
 }
 
 /// Something found at the cloud under an instance's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
+    /// The allocation whose name it bears.
     pub allocation: AllocationId,
+    /// The bytes that the provider wants back.
     pub state: Vec<u8>,
+    /// What it is, for people.
     pub description: String,
 }
 
+/// How far a removal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destroyed {
+    /// Nothing is left.
     Gone,
     /// Ask again until it is gone.
     Going,
@@ -132,7 +153,9 @@ pub enum Destroyed {
 /// Every call runs under the instance's deadline and limits; every failure carries the identity.
 #[async_trait]
 pub trait Provider: Send + Sync {
+    /// Its name, version and digests.
     fn identity(&self) -> &Identity;
+    /// What kinds of workload it runs.
     fn features(&self) -> Features;
     /// Calls of this instance at once; further ones wait.
     fn concurrency(&self) -> u32;
@@ -142,22 +165,30 @@ pub trait Provider: Send + Sync {
     }
     /// What the daemon may check of what this provider reports.
     fn probe_grant(&self) -> Option<&ProbeGrant>;
+    /// Whether credentials, permissions and settings are good.
     async fn check(&self) -> Result<Vec<Condition>, Failure>;
+    /// What it can supply now.
     async fn offers(&self, query: &OffersQuery) -> Result<Vec<Offer>, Failure>;
+    /// Makes the allocation so, and answers the state to keep. `prior` is the state of the apply before. Repeatable.
     async fn apply(
         &self,
         allocation: &Allocation,
         prior: Option<&[u8]>,
     ) -> Result<Vec<u8>, Failure>;
+    /// How allocations are. There is an answer for each one.
     async fn observe(&self, tracked: &[Tracked]) -> Result<Vec<Observation>, Failure>;
+    /// Removes an allocation; to be repeated until it is gone.
     async fn destroy(&self, tracked: &Tracked) -> Result<Destroyed, Failure>;
+    /// Everything at the cloud that bears the instance's tags.
     async fn owned(&self) -> Result<Vec<Owned>, Failure>;
+    /// What an allocation's replicas wrote.
     async fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure>;
 }
 
 /// One version of a policy instance, as loaded.
 #[async_trait]
 pub trait Policy: Send + Sync {
+    /// Its name, version and digests.
     fn identity(&self) -> &Identity;
     /// Whose deployments may name it.
     fn namespaces(&self) -> &Spaces {
@@ -174,9 +205,11 @@ pub trait Policy: Send + Sync {
 /// A policy that is asked about every decision of a namespace, without effect.
 #[derive(Clone)]
 pub struct Shadow {
+    /// Whose decisions it sees.
     pub namespace: Namespace,
     /// Tells it from an earlier one of the same name.
     pub since: Instant,
+    /// The policy.
     pub policy: Arc<dyn Policy>,
 }
 
@@ -185,7 +218,9 @@ pub struct Shadow {
 pub struct Snapshot {
     /// Grows by one with every change.
     pub version: u64,
+    /// Providers that serve, by instance.
     pub providers: BTreeMap<InstanceName, Arc<dyn Provider>>,
+    /// Policies that serve, by instance.
     pub policies: BTreeMap<InstanceName, Arc<dyn Policy>>,
     /// By their own names: no decision uses them.
     pub shadows: BTreeMap<InstanceName, Shadow>,
@@ -254,5 +289,6 @@ pub fn closed(instance: &InstanceName, namespace: &Namespace) -> Failure {
 
 /// Where snapshots come from.
 pub trait Plugins: Send + Sync {
+    /// What serves now.
     fn snapshot(&self) -> Arc<Snapshot>;
 }

@@ -7,14 +7,18 @@ use futures::stream::BoxStream;
 
 use crate::{base::names::Digest, ports::audit};
 
+/// A value under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// The key.
     pub key: String,
+    /// The value's bytes.
     pub value: Vec<u8>,
     /// Of the last write to this key.
     pub revision: Revision,
 }
 
+/// Records as of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// In key order.
@@ -26,27 +30,46 @@ pub struct Listing {
 /// A condition that must hold when the transaction commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    Absent { key: String },
-    AtRevision { key: String, revision: Revision },
+    /// There is no value under the key.
+    Absent {
+        /// The key.
+        key: String,
+    },
+    /// The key was last written at this revision.
+    AtRevision {
+        /// The key.
+        key: String,
+        /// The revision.
+        revision: Revision,
+    },
 }
 
+/// What a transaction does to one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
+    /// It gets this value.
     Put {
+        /// The key.
         key: String,
+        /// The value's bytes.
         value: Vec<u8>,
     },
     /// Like `Put`, but nobody follows it: large values are not written a second time for those who watch.
     Archive {
+        /// The key.
         key: String,
+        /// The value's bytes.
         value: Vec<u8>,
     },
+    /// It loses its value.
     Delete {
+        /// The key.
         key: String,
     },
 }
 
 impl Write {
+    /// The key that it is about.
     pub fn key(&self) -> &str {
         match self {
             Self::Put { key, .. } | Self::Archive { key, .. } | Self::Delete { key } => key,
@@ -57,7 +80,9 @@ impl Write {
 /// All of it or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Txn {
+    /// What must hold.
     pub expects: Vec<Expect>,
+    /// What it writes, in order.
     pub writes: Vec<Write>,
     /// What the audit log shall say of it, in order.
     pub audit: Vec<Vec<u8>>,
@@ -66,16 +91,19 @@ pub struct Txn {
 }
 
 impl Txn {
+    /// A transaction that does nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// The same under a further condition.
     #[must_use]
     pub fn expect(mut self, expect: Expect) -> Self {
         self.expects.push(expect);
         self
     }
 
+    /// The same with a further value.
     #[must_use]
     pub fn put(mut self, key: impl Into<String>, value: Vec<u8>) -> Self {
         self.writes.push(Write::Put {
@@ -95,6 +123,7 @@ impl Txn {
         self
     }
 
+    /// The same without the key's value.
     #[must_use]
     pub fn delete(mut self, key: impl Into<String>) -> Self {
         self.writes.push(Write::Delete { key: key.into() });
@@ -136,7 +165,9 @@ impl Txn {
 /// One key's change. A transaction's changes follow one another and share its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// The transaction's revision.
     pub revision: Revision,
+    /// The key.
     pub key: String,
     /// None: deleted.
     pub value: Option<Vec<u8>>,
@@ -145,13 +176,18 @@ pub struct Change {
 /// Why a state takes no writes at the moment. What was answered before stays, and reads go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
+    /// There is no room on the disk.
     Full,
+    /// Another program holds the file.
     Locked,
+    /// The file is not what was written.
     Damaged,
+    /// The disk can't be written.
     Failing,
 }
 
 impl Trouble {
+    /// For people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Full => "the disk is full",
@@ -183,6 +219,10 @@ impl std::fmt::Display for Trouble {
 }
 
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("another write came first to \"{key}\"")]
     Conflict { key: String },
@@ -211,6 +251,7 @@ pub enum Error {
 /// A durable, ordered key-value state. What `commit` has answered survives a crash of the process and of the machine.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// The value under a key. `None`: there is none.
     async fn get(&self, key: &str) -> Result<Option<Record>, Error>;
 
     /// Every key that starts with `prefix`, as of one revision.

@@ -34,28 +34,37 @@ pub use shape::Shape;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
+    /// When it was made.
     pub at: Instant,
+    /// Every service and job of the manifest.
     pub tasks: Vec<TaskReport>,
     /// Providers that gave no offers, and why.
     pub failures: Vec<ProviderFailure>,
 }
 
+/// What every offer would cost for one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskReport {
+    /// The task's name in the manifest.
     pub task: TaskName,
+    /// Replicas that are asked for.
     pub replicas: u32,
+    /// What one replica asks for.
     pub cpu: MilliCpu,
+    /// What one replica asks for.
     pub memory: Bytes,
     /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
     /// Cheapest first.
     pub offers: Vec<OfferReport>,
+    /// Offers that are no candidates, by reason.
     pub excluded: Vec<Excluded>,
     /// What the policy would choose now.
     pub choice: Vec<ChoiceReport>,
     /// What that costs, and what the alternatives would.
     pub benefit: Benefit,
+    /// Why replicas would have no place. Absent: all would have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unplaced: Option<String>,
 }
@@ -66,16 +75,23 @@ pub struct TaskReport {
 pub struct Excluded {
     /// The constraint, with its value.
     pub reason: String,
+    /// How many offers it excludes.
     pub offers: u32,
 }
 
+/// Where the policy would place replicas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChoiceReport {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// How many.
     pub replicas: u32,
     /// The policy instance that chose.
     pub policy: InstanceName,
@@ -85,14 +101,21 @@ pub struct ChoiceReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferReport {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The zone. Empty: the provider chooses one.
     pub zone: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
-    /// What is paid for: the size of the instance, or of the share of a shared offer.
+    /// What is paid for: the cores of the instance, or of the share of a shared offer.
     pub cpu: MilliCpu,
+    /// What is paid for: the memory of the instance, or of the share of a shared offer.
     pub memory: Bytes,
+    /// It may be taken back at any time.
     pub spot: bool,
     /// c: the unit price per hour.
     pub unit_price: MicroUsd,
@@ -100,8 +123,9 @@ pub struct OfferReport {
     pub price_unit: PriceUnit,
     /// T in hours: of a job the duration divided by the performance, of a service the duration by the clock.
     pub hours: f64,
-    /// The model in force: R by the offer's own unit, and C = c·R·T with it. This is what policies see.
+    /// R by the offer's own unit: the model in force, which policies see.
     pub units: f64,
+    /// C = c·R·T by the model in force.
     pub cost: MicroUsd,
     /// Per hour.
     pub hourly: MicroUsd,
@@ -114,6 +138,7 @@ pub struct OfferReport {
     pub by_cpu: Model,
     /// R and C with R = cores × GiB.
     pub by_cpu_memory: Model,
+    /// Speed relative to the reference machine: a job takes its estimated duration divided by this.
     pub performance: f64,
     /// Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +160,7 @@ pub struct OfferReport {
     /// Replicas that can still be started. Absent: no known limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
+    /// Where the price comes from, in the provider's words.
     pub source: String,
     /// Age of the quote.
     pub age: Millis,
@@ -155,7 +181,9 @@ pub struct Model {
 pub struct Background<'a> {
     /// Offers as their providers quoted them: by provider and id.
     pub quotes: &'a HashMap<(InstanceName, String), Offer>,
+    /// What has been measured of places.
     pub measures: &'a Measures,
+    /// The present instant, from which ages are counted.
     pub now: Instant,
 }
 

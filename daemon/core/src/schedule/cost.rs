@@ -49,6 +49,7 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// The terms of one replica with this need at this offer.
     pub fn of(need: &Resources, time: Time, offer: &Offer) -> Self {
         Self::over(need, time.hours(offer), offer)
     }

@@ -36,7 +36,9 @@ const THROTTLED_LONGEST: Millis = Millis(3_600_000);
 /// A region of a provider; "" where a provider has none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region.
     pub region: String,
 }
 
@@ -63,8 +65,11 @@ impl std::fmt::Display for Place {
 /// What one call was about.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
+    /// Where it goes.
     pub place: &'a Place,
+    /// The instance type or size class.
     pub size: &'a str,
+    /// The provider's name for the offer.
     pub offer: &'a str,
     /// Replicas of all sizes share the offer.
     pub shared: bool,
@@ -73,17 +78,23 @@ pub struct Call<'a> {
 /// What is left alone for a while.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cooled {
+    /// One offer, by the provider's name for it.
     Offer(String),
     /// Every offer of a size in a region.
     Size {
+        /// The region.
         region: String,
+        /// The instance type or size class.
         size: String,
     },
 }
 
+/// Why something is left alone, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cooling {
+    /// Until when.
     pub until: Millis,
+    /// The failure that led to it.
     pub cause: String,
     times: u32,
 }
@@ -91,7 +102,9 @@ pub struct Cooling {
 /// A provider that has refused its credentials or permissions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Degraded {
+    /// What it said.
     pub cause: Failure,
+    /// Since when.
     pub since: Millis,
     /// When to check it next.
     pub check_at: Millis,
@@ -101,7 +114,9 @@ pub struct Degraded {
 /// One place.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
+    /// Whether calls may go.
     pub breaker: Breaker,
+    /// How it has been doing lately.
     pub rates: Rates,
     /// No call before this: the place has said so.
     pub throttled: Option<Millis>,
@@ -112,15 +127,23 @@ pub struct Standing {
 /// A change that people want to know of.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
+    /// No calls go to a place for now.
     Opened {
+        /// The place.
         place: Place,
+        /// The failure that led to it.
         cause: Failure,
     },
+    /// Calls go to a place again.
     Closed {
+        /// The place.
         place: Place,
     },
+    /// A provider has refused its credentials or permissions.
     Degraded {
+        /// The provider instance.
         provider: InstanceName,
+        /// What it said.
         cause: Failure,
     },
 }
@@ -150,6 +173,7 @@ impl Standings {
         self.places.get(place)?.breaker.until(now)
     }
 
+    /// A call that had been let go was not made after all.
     pub fn unused(&mut self, place: &Place, now: Millis) {
         if let Some(standing) = self.places.get_mut(place) {
             standing.breaker.unused(now);
@@ -297,6 +321,7 @@ impl Standings {
         })
     }
 
+    /// Providers that have refused their credentials or permissions.
     pub fn degraded(&self) -> &BTreeMap<InstanceName, Degraded> {
         &self.degraded
     }
@@ -321,6 +346,7 @@ impl Standings {
         self.recovered(provider)
     }
 
+    /// Every place that has been called.
     pub fn places(&self) -> &BTreeMap<Place, Standing> {
         &self.places
     }

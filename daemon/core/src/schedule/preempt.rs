@@ -11,7 +11,9 @@ use crate::base::{
 /// What has no place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
+    /// Its priority.
     pub priority: i32,
+    /// Replicas that have no place.
     pub replicas: u32,
     /// Millicores of each replica.
     pub cpu: u64,
@@ -22,7 +24,9 @@ pub struct Ask {
 /// An offer that would serve, were it not full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Place {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The provider's name for the offer.
     pub offer: String,
     /// Replicas that fit as it is; `u32::MAX`: it is not counted in replicas.
     pub capacity: u32,
@@ -35,13 +39,21 @@ pub struct Place {
 /// What runs at an offer and may have to go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
+    /// The allocation.
     pub id: AllocationId,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// Its priority.
     pub priority: i32,
+    /// When it was placed: of equal priorities the youngest goes first.
     pub since: Instant,
+    /// Its replicas.
     pub replicas: u32,
+    /// Millicores of each replica.
     pub cpu: u64,
+    /// Bytes of each replica.
     pub memory: u64,
 }
 

@@ -173,6 +173,7 @@ fn places(request: &Request, rows: &[Row], of: &Task) -> Vec<(ReplayedPlace, Mic
 pub struct Difference {
     /// The task it is about, if it is about one.
     pub task: Option<u32>,
+    /// What differs, with both values.
     pub text: String,
 }
 

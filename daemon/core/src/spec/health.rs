@@ -25,6 +25,7 @@ pub fn settling(failures: u32) -> Millis {
 pub struct Policy {
     /// The pause before the first attempt; it doubles with every failure.
     pub first: Millis,
+    /// The longest pause.
     pub longest: Millis,
     /// What has been well for so long begins anew.
     pub reset: Millis,
@@ -71,7 +72,9 @@ fn pause(first: Millis, longest: Millis, failures: u32) -> Millis {
 /// The pauses between the attempts of one allocation's replicas, for whoever starts them again by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pace {
+    /// The pause before the first attempt; it doubles with every failure.
     pub first: Millis,
+    /// The longest pause.
     pub longest: Millis,
     /// After running for so long the failures are forgotten.
     pub reset: Millis,
@@ -114,7 +117,9 @@ impl Pace {
 /// A number of replicas, or a share of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Portion {
+    /// So many replicas.
     Count(u32),
+    /// So many of a hundred, of those that are wanted.
     Percent(u32),
 }
 
@@ -246,6 +251,7 @@ impl Recovery {
         true
     }
 
+    /// Nothing has failed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -269,9 +275,19 @@ pub enum Condition {
     /// Not ready yet, or not any more; nothing of it is dead.
     Coming,
     /// Some are dead, and the provider makes them again when it is asked.
-    Dead { replicas: u32, reason: String },
+    Dead {
+        /// How many.
+        replicas: u32,
+        /// What has become of them.
+        reason: String,
+    },
     /// Some run without being alive: asking again would change nothing.
-    Stuck { replicas: u32, reason: String },
+    Stuck {
+        /// How many.
+        replicas: u32,
+        /// What keeps them.
+        reason: String,
+    },
 }
 
 impl Condition {
@@ -344,6 +360,7 @@ fn how_it_ended(replica: &Replica) -> String {
 /// What is to be done about an allocation. The recovery is to be stored with it, where it differs from what is on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// It is well, or others see to it.
     Nothing,
     /// Nothing before this; then another look.
     Wait(Instant),
@@ -356,9 +373,11 @@ pub enum Action {
 /// What a look at an allocation that the provider has accepted has shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
+    /// Whether it runs to its end.
     pub run: &'a Run,
     /// Replicas that it shall have.
     pub wanted: u32,
+    /// What the provider has reported.
     pub seen: &'a Observation,
 }
 
@@ -469,9 +488,11 @@ pub enum Silence {
     Fine,
     /// It counts as lost after this.
     LostIn(Millis),
+    /// It counts as lost.
     Lost,
 }
 
+/// Whether what is in a place counts as lost that has been silent for so long. `None`: it answers.
 pub fn silence(policy: &Policy, silent_for: Option<Millis>) -> Silence {
     match (silent_for, policy.failover) {
         (Some(silent), Some(limit)) if silent >= limit => Silence::Lost,
@@ -527,6 +548,7 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The count for a probe, with nothing seen yet.
     pub fn of(probe: &Probe) -> Self {
         let (healthy_after, unhealthy_after) =
             (probe.healthy_after.max(1), probe.unhealthy_after.max(1));
@@ -540,6 +562,7 @@ impl Tally {
         }
     }
 
+    /// Whether a check has ever passed.
     pub fn seen_good(&self) -> bool {
         self.seen_good
     }

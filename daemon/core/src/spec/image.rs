@@ -33,9 +33,11 @@ pub enum Exact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pin {
+    /// The task's name in the deployment.
     pub task: TaskName,
     /// Of the whole workload: another workload finds its image anew.
     pub workload: Digest,
+    /// The image, by its digest.
     pub image: Exact,
     /// Who knows the image by that; none: everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +48,7 @@ pub struct Pin {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Pins {
+    /// The pins.
     pub pins: Vec<Pin>,
 }
 
@@ -56,6 +59,7 @@ pub struct Reference {
     pub registry: String,
     /// With the registry's own folder: `library/nginx`.
     pub repository: String,
+    /// The tag; `latest` where none is given.
     pub tag: String,
 }
 

@@ -37,12 +37,15 @@ pub use update::{CanaryStepSpec, UpdateSpec};
 /// The only API version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
+    /// The first version.
     #[serde(rename = "tradewind.dev/v1")]
     V1,
 }
 
+/// What a document describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
+    /// A deployment.
     CloudDeployment,
 }
 
@@ -61,6 +64,7 @@ pub struct Manifest {
     pub spec: Spec,
 }
 
+/// What a deployment is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
@@ -74,6 +78,7 @@ pub struct Metadata {
     pub labels: Labels,
 }
 
+/// What runs, and the rules for all of it. There is at least one service or job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("anyOf" = schema::something_to_run()))]
@@ -169,11 +174,13 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// It constrains nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
+/// How the replicas of a task are spread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SpreadSpec {
@@ -223,6 +230,7 @@ macro_rules! task {
             /// Files to put in place before it starts. A secret's value is written as it is, its last line end included.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub files: Vec<FileSpec>,
+            /// What one replica needs.
             #[serde(default)]
             pub resources: ResourcesSpec,
             /// Hard limits where they differ from the resources.
@@ -325,6 +333,7 @@ pub struct SecretSpec {
     pub key: Option<String>,
 }
 
+/// The long form of a port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortLong {
@@ -339,6 +348,7 @@ pub struct PortLong {
     pub expose: Exposure,
 }
 
+/// A piece of storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeSpec {
@@ -361,6 +371,7 @@ pub struct VolumeSpec {
     pub class: Option<String>,
 }
 
+/// A file inside the workload. Give `content` or `secret`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
@@ -425,6 +436,7 @@ pub struct LimitsSpec {
     pub disk: Option<Bytes>,
 }
 
+/// How a program is asked to end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopSpec {

@@ -36,18 +36,27 @@ pub enum PriceUnit {
 pub struct Offer {
     /// The provider's own name for it, unique within the provider.
     pub id: Arc<str>,
+    /// The region. Empty: the provider has none.
     pub region: Arc<str>,
+    /// The zone. Empty: the provider chooses one.
     pub zone: Arc<str>,
+    /// The instance type or size class.
     pub size: Arc<str>,
     /// Of one instance, or the most one replica may take of a shared offer.
     pub cpu: MilliCpu,
+    /// Of one instance, or the most one replica may take of a shared offer.
     pub memory: Bytes,
+    /// Local disk of one instance; `MAX`: no known limit.
     pub disk: Bytes,
+    /// The kind of accelerator. Empty: none.
     pub accelerator: Arc<str>,
+    /// Accelerators of one instance.
     pub accelerator_count: u32,
+    /// Of each accelerator.
     pub accelerator_memory: Bytes,
     /// Per unit and hour.
     pub price: MicroUsd,
+    /// What the price is of.
     pub price_unit: PriceUnit,
     /// Per GiB of memory and hour, on top.
     pub memory_price: MicroUsd,
@@ -63,9 +72,11 @@ pub struct Offer {
     pub free_cpu: u64,
     /// Bytes still free in a shared offer; `u64::MAX`: no known limit.
     pub free_memory: u64,
+    /// It may be taken back at any time.
     pub spot: bool,
     /// Relative to the reference machine, above 0.
     pub performance: f64,
+    /// Promised or measured availability, 0 … 1.
     pub availability: f64,
     /// Milliseconds.
     pub latency: f64,
@@ -73,6 +84,7 @@ pub struct Offer {
     pub bandwidth: f64,
     /// Per hour.
     pub interruption_rate: f64,
+    /// Share of starts that fail, 0 … 1.
     pub failure_rate: f64,
     /// Milliseconds.
     pub time_to_ready: f64,
@@ -82,8 +94,11 @@ pub struct Offer {
     pub carbon: f64,
     /// Where the price comes from.
     pub source: Arc<str>,
+    /// When the price was true.
     pub quoted_at: Instant,
+    /// The provider's labels.
     pub labels: Labels,
+    /// Further numbers, by name.
     pub metrics: Vec<(Arc<str>, f64)>,
 }
 
@@ -155,6 +170,7 @@ pub struct OffersQuery {
     pub regions: Vec<String>,
     /// Empty: everything on sale.
     pub shapes: Vec<Resources>,
+    /// Whether offers that may be taken back are of use.
     pub spot: bool,
     /// What the instance holds already: an offer's id and its replicas.
     pub holding: Vec<(String, u32)>,

@@ -30,10 +30,14 @@ use crate::base::{
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Spread {
+    /// There are no domains.
     #[default]
     None,
+    /// Those of one zone.
     Zone,
+    /// Those of one region.
     Region,
+    /// Those of one provider.
     Provider,
 }
 
@@ -61,6 +65,7 @@ pub struct Expected {
 }
 
 impl Expected {
+    /// Nothing is expected.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -69,14 +74,20 @@ impl Expected {
 /// An offer and the provider instance that made it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlacedOffer {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// What it offers.
     pub offer: Offer,
 }
 
+/// One task of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
+    /// The namespace of its deployment.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub name: TaskName,
     /// Index into the shapes.
     pub shape: u32,
@@ -84,7 +95,9 @@ pub struct Task {
     pub replicas: u32,
     /// Higher goes first.
     pub priority: i32,
+    /// It runs to its end.
     pub job: bool,
+    /// The domains over which its replicas are spread.
     pub spread: Spread,
     /// The most replicas in one domain; `u32::MAX`: no limit.
     pub spread_max: u32,
@@ -92,15 +105,18 @@ pub struct Task {
     pub max_hourly: MicroUsd,
     /// Where it runs now: (index into the offers, replicas).
     pub current: Vec<(u32, u32)>,
+    /// The labels of its workload.
     pub labels: Labels,
     /// Its word is unique over all namespaces, as is that of the anti-affinity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Group>,
+    /// Tasks with which it shares no domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anti_affinity: Option<Group>,
     /// From now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Millis>,
+    /// What else is expected of it.
     #[serde(default, skip_serializing_if = "Expected::is_nothing")]
     pub expected: Expected,
 }
@@ -108,6 +124,7 @@ pub struct Task {
 /// Tasks that need the same share one shape.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
+    /// What one replica asks for.
     pub resources: Resources,
     /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
@@ -149,9 +166,13 @@ impl Candidates {
 /// One batch, as a policy sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
+    /// The number to break ties with.
     pub seed: u64,
+    /// The tasks to place.
     pub tasks: Vec<Task>,
+    /// What tasks need, each once.
     pub shapes: Vec<Shape>,
+    /// For each shape the offers that satisfy its constraints, with their costs.
     pub candidates: Candidates,
     /// Shared between the requests of one assessment.
     pub offers: Arc<Vec<PlacedOffer>>,
@@ -160,14 +181,19 @@ pub struct Request {
 /// A policy's answer as it came, before anything has been checked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
+    /// Index of the task, row by row.
     pub task: Vec<u32>,
+    /// Index of the offer, row by row.
     pub offer: Vec<u32>,
+    /// Replicas of that task at that offer, row by row.
     pub replicas: Vec<u32>,
     /// Parallel to the candidates, or empty.
     pub scores: Vec<f64>,
     /// (task, replicas, reason)
     pub unplaced: Vec<(u32, u32, String)>,
+    /// No choice of as many replicas costs less. `None`: the policy does not say.
     pub lower_bound: Option<MicroUsd>,
+    /// What the policy has to say about the whole batch.
     pub note: String,
 }
 
@@ -175,6 +201,7 @@ pub struct Answer {
 /// narrowest for those that share one, the widest for those that share none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
+    /// The word.
     pub word: String,
     /// The kind of domain.
     pub over: Spread,

@@ -12,14 +12,20 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldBack {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// What holds it back.
     pub kind: HeldKind,
+    /// Replicas that it wants.
     pub wanted: u32,
     /// It may have so many at the moment.
     pub replicas: u32,
+    /// Why, for people.
     pub reason: String,
+    /// Since when.
     pub since: Instant,
     /// The spending had outgrown the budget.
     #[serde(default)]
@@ -44,6 +50,7 @@ pub enum HeldKind {
 }
 
 impl HeldKind {
+    /// As messages write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",

@@ -19,17 +19,22 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
+    /// The decision's id.
     pub id: DecisionId,
+    /// When it was made.
     pub at: Instant,
+    /// The policy instance that decided, with its version and digests.
     #[serde(with = "crate::state::forms::identity")]
     pub policy: Identity,
     /// Of the exact request.
     pub request: Digest,
+    /// The number that the policy was given to break ties with.
     pub seed: u64,
     /// How long the call took, in microseconds.
     pub took_micros: u64,
     /// Tasks in the whole batch.
     pub batch: u32,
+    /// What the policy has to say about the whole batch. Empty: nothing.
     pub note: String,
     /// As the policy states it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +55,7 @@ pub struct Decision {
     /// Providers that had not answered yet: their offers were not among those compared. Services are looked at once more when they answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unanswered: Vec<InstanceName>,
+    /// Each task of the deployment that was decided about.
     pub tasks: Vec<TaskReason>,
 }
 
@@ -67,30 +73,42 @@ impl Listed for Decision {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskReason {
+    /// The namespace of its deployment.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub task: TaskName,
     /// How many offers satisfied every constraint.
     pub candidates: u32,
+    /// Where its replicas go. Empty: nowhere.
     pub chosen: Vec<RankedOffer>,
     /// The best that were not chosen, at most five.
     pub alternatives: Vec<RankedOffer>,
     /// What excluded the others: a reason and how many offers it excluded.
     pub excluded: Vec<ExcludedCount>,
+    /// Why replicas have no place. Absent: all have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unplaced: Option<String>,
 }
 
+/// An offer that satisfied every constraint, with its cost for the task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankedOffer {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// Replicas that the decision places there. 0: it was not chosen.
     pub replicas: u32,
-    /// Of one replica, for the estimated duration and per hour.
+    /// Of one replica, for the estimated duration.
     pub cost: MicroUsd,
+    /// Of one replica, per hour.
     pub hourly: MicroUsd,
     /// The policy's score; lower is better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +122,9 @@ pub struct RankedOffer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PriceQuote {
+    /// Where the price comes from, in the provider's words.
     pub source: String,
+    /// When the price was true, as the provider says.
     pub quoted_at: Instant,
     /// When the decision was made.
     pub age: Millis,
@@ -114,6 +134,7 @@ pub struct PriceQuote {
 }
 
 impl PriceQuote {
+    /// The quote of an offer for a decision made at this instant. It is stale if it is older than `ttl`.
     pub fn of(offer: &Offer, at: Instant, ttl: Millis) -> Self {
         let age = at.since(offer.quoted_at);
         Self {
@@ -125,10 +146,13 @@ impl PriceQuote {
     }
 }
 
+/// One reason for which offers were left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExcludedCount {
+    /// The constraint, with its value.
     pub reason: String,
+    /// How many offers it excluded.
     pub offers: u32,
 }
 
@@ -145,6 +169,7 @@ pub enum BoundSource {
 }
 
 impl BoundSource {
+    /// For people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "stated by the policy",
@@ -164,6 +189,7 @@ pub struct Certificate {
     pub lower_bound: MicroUsd,
     /// The cost less the bound: at most so much could have been saved.
     pub gap: MicroUsd,
+    /// Where the bound comes from.
     pub source: BoundSource,
     /// Replicas in places for which no price is set: they count as $0.00, whatever they really cost.
     #[serde(default, skip_serializing_if = "is_zero")]

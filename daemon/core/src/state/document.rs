@@ -39,12 +39,25 @@ struct Versioned<'a, T> {
 /// Why bytes are no document that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A newer daemon wrote it.
     #[error("it is of version {found}, and this daemon reads versions up to {known}")]
-    Newer { found: u32, known: u32 },
+    Newer {
+        /// The document's version.
+        found: u32,
+        /// The newest version that this daemon reads.
+        known: u32,
+    },
+    /// It is no JSON of the kind's form.
     #[error("it is no document of this kind")]
     Unreadable(#[from] serde_json::Error),
+    /// It is of an older version, and can't be made one of the present.
     #[error("it can't be upgraded from version {from}: {reason}")]
-    Upgrade { from: u32, reason: String },
+    Upgrade {
+        /// The document's version.
+        from: u32,
+        /// What stands in the way.
+        reason: String,
+    },
 }
 
 /// The bytes of a document. Documents are plain data, so this fails only on a defect; the state is left alone then.

@@ -18,11 +18,15 @@ use crate::base::{
     units::Instant,
 };
 
+/// How grave an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// Something has happened as it should.
     Info,
+    /// Something is not as it should be, and may pass by itself.
     Warning,
+    /// Something failed, or needs somebody.
     Error,
 }
 
@@ -56,10 +60,13 @@ pub struct Event {
     /// The store's revision that recorded it. Events of one transaction share it.
     #[serde(default)]
     pub revision: Revision,
+    /// When it happened.
     pub at: Instant,
+    /// How grave it is.
     pub severity: Severity,
     /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
     pub reason: String,
+    /// What happened, for people.
     pub message: String,
     /// Who did it: `token:NAME`, `controller`, `plugins`.
     pub actor: Actor,
@@ -72,14 +79,19 @@ pub struct Event {
     /// The same as it is now. Absent: there is nothing any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// The namespace that it is about. Absent: none, as for the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
+    /// The deployment that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentName>,
+    /// The task that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskName>,
+    /// The allocation that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<AllocationId>,
+    /// The plugin instance that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<InstanceName>,
 }
@@ -111,6 +123,7 @@ impl Event {
         }
     }
 
+    /// The same with what led to it.
     #[must_use]
     pub fn because(mut self, cause: Cause) -> Self {
         self.cause = Some(cause);
@@ -148,7 +161,9 @@ impl Listed for Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor {
+    /// The store's revision.
     pub revision: Revision,
+    /// The event of that revision. `None`: its last one.
     pub event: Option<EventId>,
 }
 

@@ -18,18 +18,24 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
+    /// Whether it ended well.
     pub succeeded: bool,
     /// The cloud's own name for the replica.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
+    /// What it ended with, where the cloud says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// When it began, where the cloud says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Instant>,
+    /// When it ended, where the cloud says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Instant>,
+    /// How often it was started again.
     #[serde(default)]
     pub restarts: u32,
+    /// What the cloud says about it. Empty: nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -94,7 +100,9 @@ impl End {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Begun {
+    /// The job's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Of its workload: with another one it is another job.

@@ -36,9 +36,13 @@ pub struct Amount {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Segment {
+    /// The namespace that pays.
     pub namespace: Namespace,
+    /// When it began.
     pub from: Instant,
+    /// When it ended.
     pub to: Instant,
+    /// The cost per hour.
     pub hourly: MicroUsd,
 }
 
@@ -46,7 +50,9 @@ pub struct Segment {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Meter {
+    /// The cost per hour.
     pub hourly: MicroUsd,
+    /// Since when.
     pub since: Instant,
     /// What the provider itself said last, per hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +71,7 @@ pub struct Ledger {
 // === impl Month ===
 
 impl Month {
+    /// The month (UTC) in which the instant lies.
     pub fn of(at: Instant) -> Self {
         // Days to a date, by the era-of-400-years method: March is the first month there, so that leap days come last.
         let days = at.0 / DAY + 719_468;
@@ -84,6 +91,7 @@ impl Month {
         }
     }
 
+    /// The month after it.
     pub fn next(self) -> Self {
         if self.month == 12 {
             Self {
@@ -98,6 +106,7 @@ impl Month {
         }
     }
 
+    /// Its first instant.
     pub fn start(self) -> Instant {
         let year = u64::from(self.year) - u64::from(self.month <= 2);
         let (era, year_of_era) = (year / 400, year % 400);
@@ -180,6 +189,7 @@ impl Amount {
         }
     }
 
+    /// The sum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let rest = self.rest + other.rest;
@@ -216,6 +226,7 @@ impl Segment {
 // === impl Ledger ===
 
 impl Ledger {
+    /// Adds an interval that has ended. One that ends before it begins counts nothing.
     pub fn add(&mut self, segment: &Segment) {
         if segment.hourly == MicroUsd(0) || segment.to <= segment.from {
             return;
@@ -242,10 +253,12 @@ impl Ledger {
         self.hours.retain(|hour, _| hour + KEEP_HOURS > newest);
     }
 
+    /// Spent in the month.
     pub fn month(&self, month: Month) -> Amount {
         self.months.get(&month).copied().unwrap_or_default()
     }
 
+    /// Spent in the hour (UTC) in which the instant lies.
     pub fn hour(&self, at: Instant) -> Amount {
         self.hours.get(&(at.0 / HOUR)).copied().unwrap_or_default()
     }

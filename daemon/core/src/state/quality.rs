@@ -47,7 +47,9 @@ pub struct Measured {
 /// A figure with what it stands on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampled {
+    /// The figure.
     pub value: f64,
+    /// How many observations it is made of.
     pub samples: u32,
     /// Of the newest sample.
     pub at: Instant,
@@ -62,14 +64,17 @@ pub struct Stored {
 }
 
 impl Measures {
+    /// Nothing has been measured.
     pub fn is_empty(&self) -> bool {
         self.providers.is_empty()
     }
 
+    /// What has been measured of a size in a region.
     pub fn of(&self, provider: &InstanceName, region: &str, size: &str) -> Option<&Measured> {
         self.providers.get(provider)?.get(region)?.get(size)
     }
 
+    /// The same, to be added to.
     pub fn entry(&mut self, provider: &InstanceName, region: &str, size: &str) -> &mut Measured {
         let regions = self.providers.entry(provider.clone()).or_default();
         regions

@@ -27,8 +27,11 @@ use crate::{
     },
 };
 
+/// What was asked for, by namespace and name.
 pub const DEPLOYMENTS: &str = "deployments/";
+/// What runs or is to run, by namespace, deployment and id.
 pub const ALLOCATIONS: &str = "allocations/";
+/// Decisions, by id.
 pub const DECISIONS: &str = "decisions/";
 /// The exact inputs and answers of policy calls, by the first of the decisions that came of each.
 pub const INPUTS: &str = "inputs/";
@@ -36,10 +39,13 @@ pub const INPUTS: &str = "inputs/";
 pub const INPUT_SIZES: &str = "input-sizes/";
 /// The manifests of revisions, by deployment and generation.
 pub const REVISIONS: &str = "revisions/";
+/// Events, by revision and order.
 pub const EVENTS: &str = "events/";
+/// Limits of namespaces, by name.
 pub const NAMESPACES: &str = "namespaces/";
 /// Ended intervals of cost that are in no ledger yet.
 pub const SEGMENTS: &str = "segments/";
+/// What namespaces have spent, by name.
 pub const LEDGERS: &str = "ledgers/";
 /// What has come of shadow policies, by name.
 pub const SHADOWS: &str = "shadows/";
@@ -56,9 +62,11 @@ pub const RESTORED: &str = "meta/restored";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restored {
+    /// When it was put back.
     pub at: Instant,
     /// When the backup was made.
     pub created_at: Instant,
+    /// The store's revision at the backup.
     pub revision: Revision,
     /// The daemon that made the backup, where this state may be a second one beside it. No daemon starts on it before somebody has
     /// said that the other one has ended.
@@ -90,6 +98,7 @@ pub struct Origin {
     /// The data folder's absolute path.
     pub data: std::path::PathBuf,
 }
+/// What is to be removed at clouds, by provider and allocation.
 pub const ORPHANS: &str = "orphans/";
 /// A key, not a prefix.
 pub const INSTALLATION: &str = "installation";
@@ -97,23 +106,29 @@ pub const INSTALLATION: &str = "installation";
 /// A deployment's identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeploymentKey {
+    /// Its namespace.
     pub namespace: Namespace,
+    /// Its name.
     pub name: DeploymentName,
 }
 
 impl DeploymentKey {
+    /// The key of its record.
     pub fn path(&self) -> String {
         format!("{DEPLOYMENTS}{}/{}", self.namespace, self.name)
     }
 
+    /// The key of what holds it back.
     pub fn held_path(&self) -> String {
         format!("{HELD}{}/{}", self.namespace, self.name)
     }
 
+    /// The key of its images.
     pub fn images_path(&self) -> String {
         format!("{IMAGES}{}/{}", self.namespace, self.name)
     }
 
+    /// The key of a revision's manifest.
     pub fn revision_path(&self, generation: u64) -> String {
         format!(
             "{REVISIONS}{}/{}/{generation:020}",
@@ -132,14 +147,18 @@ impl std::fmt::Display for DeploymentKey {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeploymentRecord {
+    /// Grows by one with every change of the spec.
     pub generation: u64,
+    /// The manifest of that generation.
     pub manifest: Manifest,
     /// Everything of it is to be removed, then the record itself.
     pub deleting: bool,
     /// The numbers of copies of the tasks that follow their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<TaskScale>,
+    /// When it was created.
     pub created_at: Instant,
+    /// When it was changed last.
     pub updated_at: Instant,
     /// How far the update to this generation is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +184,9 @@ pub struct DeploymentRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rerun {
+    /// The job's name in the deployment.
     pub task: TaskName,
+    /// The deployment's generation of that run.
     pub generation: u64,
 }
 
@@ -173,7 +194,9 @@ pub struct Rerun {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
+    /// The revision's number.
     pub generation: u64,
+    /// Its manifest.
     pub manifest: Manifest,
 }
 
@@ -181,8 +204,11 @@ pub struct RevisionRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceRecord {
+    /// Grows by one with every change of the limits.
     pub generation: u64,
+    /// The limits, as they were set.
     pub manifest: namespace::Document,
+    /// When they were set.
     pub updated_at: Instant,
 }
 
@@ -190,6 +216,7 @@ pub struct NamespaceRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerRecord {
+    /// By month and hour.
     pub ledger: Ledger,
 }
 
@@ -197,6 +224,7 @@ pub struct LedgerRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldRecord {
+    /// Those tasks.
     pub tasks: Vec<HeldBack>,
 }
 
@@ -206,6 +234,7 @@ pub struct HeldRecord {
 pub struct ShadowRecord {
     /// When it was started: an earlier one of its name has left nothing to it.
     pub since: Instant,
+    /// What has come of it.
     pub tally: Tally,
 }
 
@@ -213,6 +242,7 @@ pub struct ShadowRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InputSize {
+    /// When the call was made.
     pub at: Instant,
     /// Bytes.
     pub size: u64,
@@ -222,6 +252,7 @@ pub struct InputSize {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstallationRecord {
+    /// The installation's name, drawn once.
     pub id: InstallationId,
 }
 
@@ -229,17 +260,21 @@ pub struct InstallationRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrphanRecord {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The allocation whose name it bears.
     pub allocation: AllocationId,
     /// The provider's opaque bytes.
     #[serde(with = "known_bytes")]
     pub state: Vec<u8>,
     /// What it is, for people.
     pub description: String,
+    /// When it was found.
     pub found_at: Instant,
 }
 
 impl OrphanRecord {
+    /// The key of the record.
     pub fn path(&self) -> String {
         format!("{ORPHANS}{}/{}", self.provider, self.allocation)
     }

@@ -8,7 +8,10 @@ use crate::base::{names::TaskName, units::Instant};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moved {
+    /// When it was begun.
     pub at: Instant,
+    /// The service's name in the deployment.
     pub task: TaskName,
+    /// Replicas that moved.
     pub replicas: u32,
 }

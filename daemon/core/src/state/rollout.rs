@@ -35,14 +35,18 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// The update to it is under way.
     RollingOut,
+    /// All of it ran and was ready.
     Healthy,
+    /// The update to it failed, or one of its jobs did.
     Failed,
     /// Another one came before it was whole.
     Superseded,
 }
 
 impl Outcome {
+    /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RollingOut => "rolling-out",
@@ -71,14 +75,20 @@ impl Choice for Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mark {
+    /// The revision's number.
     pub generation: u64,
+    /// When it was made.
     pub at: Instant,
+    /// Who made it.
     pub actor: String,
+    /// What has led to it.
     pub cause: Cause,
     /// The revision whose manifest it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<u64>,
+    /// What became of it.
     pub outcome: Outcome,
+    /// Why it failed. Empty: it did not.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
@@ -97,16 +107,20 @@ impl Listed for Mark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
+    /// Replicas are being replaced.
     Progressing,
     /// At a canary step, until its time is over or it is promoted.
     Waiting,
     /// The new version has taken over; the old set stays for a while.
     Keeping,
+    /// All tasks are at the new version.
     Done,
+    /// It came no further within its deadline, or its replicas failed.
     Failed,
 }
 
 impl Status {
+    /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Progressing => "progressing",
@@ -122,7 +136,9 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Of a canary.
@@ -134,9 +150,10 @@ pub struct Progress {
     /// When blue-green switched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched: Option<Instant>,
-    /// The most new replicas that have been ready at once, and the fewest old ones left.
+    /// The most new replicas that have been ready at once.
     #[serde(default)]
     pub best: u32,
+    /// The fewest old replicas that have been left.
     #[serde(default = "many")]
     pub left: u32,
     /// When it last came further.
@@ -148,6 +165,7 @@ fn many() -> u32 {
 }
 
 impl Progress {
+    /// A task at the beginning of an update.
     pub fn new(task: TaskName, target: Option<Target>, now: Instant) -> Self {
         Self {
             task,
@@ -172,26 +190,34 @@ impl Progress {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rollout {
+    /// The revision that it leads to.
     pub generation: u64,
     /// The last healthy revision before it: what a failure returns to.
     pub from: Option<u64>,
+    /// What has led to that revision.
     pub cause: Cause,
+    /// When it began.
     pub started_at: Instant,
+    /// Where it stands.
     pub status: Status,
+    /// Why it waits or failed. Empty: there is nothing to say.
     #[serde(default)]
     pub reason: String,
     /// Canary steps that someone let pass.
     #[serde(default)]
     pub promoted: u32,
+    /// How far each task is.
     pub tasks: Vec<Progress>,
 }
 
 /// One task at one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    /// How far the task is.
     pub verdict: Verdict,
     /// When it last came further.
     pub moved: Instant,
+    /// How long the task may come no further.
     pub deadline: Millis,
     /// What is wrong with its new replicas, if something is.
     pub sick: Option<String>,
@@ -202,13 +228,18 @@ pub struct Told {
 /// What a look at all tasks led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
+    /// Nothing has changed.
     Same,
+    /// The update is whole.
     Healthy,
+    /// It has failed: the reason.
     Failed(String),
+    /// It has come further, or has another reason.
     Changed,
 }
 
 impl Rollout {
+    /// An update that begins at this instant.
     pub fn new(generation: u64, from: Option<u64>, cause: Cause, now: Instant) -> Self {
         let (status, reason) = (Status::Progressing, String::new());
         Self {
@@ -228,6 +259,7 @@ impl Rollout {
         matches!(self.cause, Cause::Rollback | Cause::Abort | Cause::Failure)
     }
 
+    /// Whether all tasks are at the new version.
     pub fn is_done(&self) -> bool {
         self.status == Status::Done
     }
@@ -305,21 +337,29 @@ impl Rollout {
 /// Replicas that are off the endpoints and end soon: those from `to` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
+    /// The number of replicas that go on.
     pub to: u32,
+    /// Since when the others are off the endpoints.
     pub since: Instant,
 }
 
+/// How far the update of one task is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// It is at the new version.
     Done,
+    /// Replicas are being replaced.
     Progressing,
     /// A canary step has been reached: until the time, or until it is promoted.
     Holding {
+        /// The canary step, from 0.
         step: u32,
+        /// Until when it waits. `None`: until it is promoted.
         until: Option<Instant>,
     },
     /// Switched; the old set stays until then.
     Keeping {
+        /// Until when the old set stays.
         until: Instant,
     },
 }

@@ -11,9 +11,14 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskScale {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose copies are meant. Absent: the deployment has no targets.
     pub target: Option<Target>,
+    /// How many copies.
     pub replicas: u32,
+    /// Since when.
     pub at: Instant,
+    /// The load that asked for it, or who.
     pub why: String,
 }

@@ -43,10 +43,15 @@ impl Cost {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pick {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// How many.
     pub replicas: u32,
 }
 
@@ -54,22 +59,33 @@ pub struct Pick {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
+    /// When it was decided.
     pub at: Instant,
+    /// The decision that counted. Absent: it was not kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionId>,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// Where it was placed.
     pub live: Vec<Pick>,
+    /// What that costs.
     pub live_cost: Cost,
+    /// Where the shadow would have placed it.
     pub shadow: Vec<Pick>,
+    /// What that would have cost.
     pub shadow_cost: Cost,
 }
 
 /// The answers to one request, side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
+    /// The cost of the answer that counted.
     pub live: Cost,
+    /// The cost of the shadow's answer.
     pub shadow: Cost,
+    /// Tasks that differ.
     pub differing: Vec<Difference>,
 }
 
@@ -118,20 +134,26 @@ pub struct Tally {
     pub differing: u64,
     /// Requests that came while its queue was full or it was suspended.
     pub dropped: u64,
+    /// Answers that broke a rule.
     pub refused: u64,
+    /// Calls without an answer: traps, deadlines, limits.
     pub faults: u64,
+    /// What the last refusal or fault was.
     pub last_fault: Option<String>,
     /// Failures since its last acceptable answer.
     pub in_a_row: u32,
     /// Of what was compared.
     #[serde(with = "cost")]
     pub live: Cost,
+    /// What the shadow's choices would have cost.
     #[serde(with = "cost")]
     pub shadow: Cost,
     /// Newest first.
     #[serde(with = "difference::list")]
     pub examples: VecDeque<Difference>,
+    /// How long the last calls of the live policy took.
     pub live_micros: Samples,
+    /// How long the last calls of the shadow took.
     pub shadow_micros: Samples,
 }
 
@@ -182,6 +204,7 @@ impl Tally {
         self.in_a_row >= PATIENCE
     }
 
+    /// As it is told.
     pub fn report(&self) -> Report {
         Report {
             seen: self.seen,
@@ -207,8 +230,10 @@ impl Tally {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
+    /// Half of the calls took at most so long. Absent: there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p50_micros: Option<u64>,
+    /// Of a hundred calls 99 took at most so long. Absent: there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p99_micros: Option<u64>,
 }
@@ -238,17 +263,22 @@ pub struct Report {
     pub refused: u64,
     /// Calls without an answer: traps, deadlines, limits.
     pub faults: u64,
+    /// What the last refusal or fault was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fault: Option<String>,
     /// It failed too often in a row and is asked no more.
     pub suspended: bool,
+    /// What the choices cost that counted.
     pub live: Cost,
+    /// What the shadow's choices would have cost.
     pub shadow: Cost,
     /// Micro-USD per hour that the shadow's choices cost more; below zero: less.
     pub hourly_difference_micro_usd: i64,
     /// The same for the tasks' whole estimated durations, in micro-USD.
     pub estimated_difference_micro_usd: i64,
+    /// How long calls of the live policy took.
     pub live_latency: Latency,
+    /// How long calls of the shadow took.
     pub shadow_latency: Latency,
     /// The newest first, at most twenty.
     #[serde(default)]

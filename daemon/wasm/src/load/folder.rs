@@ -211,12 +211,12 @@ fn component(
         return known.clone();
     }
     let size_cap = options.size_cap;
-    let there = folders.iter().find_map(
-        |folder| match read(&folder.join(name), size_cap, options.believes) {
+    let there = folders.iter().find_map(|folder| {
+        match read(&folder.join(name), size_cap, options.believes) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             known => Some(known),
-        },
-    );
+        }
+    });
     let found = match there {
         Some(Ok(Content::Whole(bytes))) => Component::Read {
             digest: Digest::of(&bytes),

@@ -9,8 +9,10 @@ use serde::{Deserialize, Deserializer};
 pub trait Choice: Copy + PartialEq + Sized + 'static {
     /// What such a value is, for messages: `a status`.
     const WHAT: &'static str;
+    /// Every value.
     const ALL: &'static [Self];
 
+    /// The value's name in a filter.
     fn name(self) -> &'static str;
 }
 
@@ -28,6 +30,7 @@ pub struct UnknownChoice {
 }
 
 impl<C: Choice> OneOf<C> {
+    /// Whether the filter lets this value through.
     pub fn has(&self, value: C) -> bool {
         self.0.contains(&value)
     }

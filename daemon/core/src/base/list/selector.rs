@@ -45,6 +45,7 @@ impl Selector {
         self.0.is_empty()
     }
 
+    /// Whether these labels meet every requirement.
     pub fn admits(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| match requirement {
             Requirement::Equals { key, value } => labels.get(key) == Some(value),

@@ -13,6 +13,7 @@ use crate::{
 pub struct Offered {
     /// Index into the claims.
     pub claim: usize,
+    /// Replicas that the policy places.
     pub replicas: u32,
     /// Of all replicas.
     pub hourly: MicroUsd,
@@ -27,6 +28,7 @@ pub struct Offered {
 /// What becomes of a choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// The namespace can afford it.
     Fits,
     /// The policy may choose again, for so much per hour.
     AtMost(MicroUsd),

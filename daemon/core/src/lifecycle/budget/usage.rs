@@ -19,19 +19,26 @@ pub struct Usage {
     pub cpu: u64,
     /// Bytes.
     pub memory: u64,
+    /// Accelerators of every kind.
     pub accelerators: u64,
+    /// Replicas.
     pub replicas: u64,
+    /// Allocations.
     pub allocations: u64,
 }
 
 /// What a namespace allows; `u64::MAX`: no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// The namespace.
     pub namespace: Namespace,
+    /// The most of each amount.
     pub most: Usage,
+    /// The most deployments.
     pub deployments: u64,
     /// Spent this month already.
     pub spent: MicroUsd,
+    /// What may be done where the money runs out.
     pub actions: Vec<Action>,
 }
 
@@ -86,16 +93,19 @@ impl Usage {
         }
     }
 
+    /// The sum of each amount, saturating.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         self.each(other, u64::saturating_add)
     }
 
+    /// The difference of each amount, at least 0.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         self.each(other, u64::saturating_sub)
     }
 
+    /// So many times each amount, saturating.
     #[must_use]
     pub fn times(self, n: u64) -> Self {
         self.each(Self::default(), |a, _| a.saturating_mul(n))
@@ -131,6 +141,7 @@ impl Usage {
 // === impl Limits ===
 
 impl Limits {
+    /// The limits of a namespace's document, with what has been spent this month.
     pub fn new(namespace: &Namespace, spec: &Spec, spent: MicroUsd) -> Self {
         let money = |amount: Option<MicroUsd>| amount.map_or(u64::MAX, |m| m.0);
         let count = |n: Option<u32>| n.map_or(u64::MAX, u64::from);
@@ -164,6 +175,7 @@ impl Limits {
         self.most.hourly != u64::MAX || self.most.monthly != u64::MAX
     }
 
+    /// Whether this may be done where the money runs out.
     pub fn allows(&self, action: Action) -> bool {
         self.actions.contains(&action)
     }

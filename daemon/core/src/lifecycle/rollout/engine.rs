@@ -19,11 +19,13 @@ pub struct Group {
     pub replicas: u32,
     /// As the provider last accepted.
     pub held: u32,
+    /// Replicas that get no new traffic before they stop. `None`: none do.
     pub drain: Option<Drain>,
     /// Replicas that have been ready for long enough.
     pub ready: BTreeSet<u32>,
     /// Whether anything is known of its replicas.
     pub known: bool,
+    /// Its share of the traffic in thousandths. `None`: in proportion to its replicas.
     pub traffic: Option<u32>,
     /// Its removal has been decided.
     pub removing: bool,
@@ -65,6 +67,7 @@ impl Group {
 pub struct Task<'a> {
     /// Replicas in all.
     pub replicas: u32,
+    /// How it is updated.
     pub update: &'a Update,
     /// Two versions may run side by side.
     pub overlaps: bool,
@@ -72,6 +75,7 @@ pub struct Task<'a> {
     pub service: bool,
     /// It returns to an earlier version: without stages.
     pub back: bool,
+    /// Its allocations.
     pub groups: Vec<Group>,
     /// Replicas that can still be started, by place.
     pub room: BTreeMap<usize, u32>,
@@ -86,15 +90,20 @@ pub struct Task<'a> {
 /// What a group shall be now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
+    /// Replicas that it shall have.
     pub replicas: u32,
+    /// Replicas that get no new traffic before they stop. `None`: none do.
     pub drain: Option<Drain>,
+    /// Its share of the traffic in thousandths. `None`: in proportion to its replicas.
     pub traffic: Option<u32>,
 }
 
+/// What all groups of a task shall be now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moves {
     /// In the order of the groups.
     pub groups: Vec<Move>,
+    /// How far the update of the task is.
     pub verdict: Verdict,
     /// When to look again, if nothing happens before.
     pub again: Option<Instant>,

@@ -9,11 +9,13 @@ pub const STALE: Millis = Millis::from_secs(120);
 /// Readings of one task.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Load {
-    /// Millicores and requests per second of each copy that is ready; None: not known.
+    /// Millicores of each copy that is ready; `None`: not known.
     pub cpu: Vec<Option<f64>>,
+    /// Requests per second of each copy that is ready; `None`: not known.
     pub requests: Vec<Option<f64>>,
-    /// Pushed: requests per second of all copies together, and the rule's own metric.
+    /// Pushed: requests per second of all copies together.
     pub told_requests: Option<Told>,
+    /// Pushed: the value of the rule's own metric over all copies together.
     pub told_metric: Option<Told>,
     /// Every copy of a job has succeeded.
     pub ended: bool,
@@ -22,7 +24,9 @@ pub struct Load {
 /// A value that somebody has pushed, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Told {
+    /// The value.
     pub value: f64,
+    /// When it was pushed, on the steady clock.
     pub at: Millis,
 }
 

@@ -1,4 +1,8 @@
 //! Instances and load balancers of AWS, as a port. The fields are those of `wit/aws-v0.1`, where each is described.
+#![allow(
+    missing_docs,
+    reason = "types, fields and calls are those of `wit/aws-v0.1`, where each is described"
+)]
 
 use async_trait::async_trait;
 

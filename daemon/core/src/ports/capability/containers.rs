@@ -1,4 +1,8 @@
 //! Containers of an engine, as a port.
+#![allow(
+    missing_docs,
+    reason = "types, fields and calls are those of `wit/containers-v0.1`, where each is described"
+)]
 
 use async_trait::async_trait;
 use serde::Serialize;

@@ -1,4 +1,8 @@
 //! Objects of Kubernetes clusters, as a port: the interface `cluster` of `wit/kubernetes-v0.1` as domain types.
+#![allow(
+    missing_docs,
+    reason = "types, fields and calls are those of `wit/kubernetes-v0.1`, where each is described"
+)]
 
 use async_trait::async_trait;
 

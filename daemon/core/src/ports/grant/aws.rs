@@ -25,12 +25,16 @@ pub struct AwsGrant {
     /// Images that may be run, by their ids.
     #[serde(default)]
     pub images: Vec<Entry>,
+    /// Subnets that instances may be run in, by their ids.
     #[serde(default)]
     pub subnets: Vec<Entry>,
+    /// Security groups that may be given, by their ids.
     #[serde(default)]
     pub security_groups: Vec<Entry>,
+    /// Key pairs that may be given, by their names.
     #[serde(default)]
     pub key_names: Vec<Entry>,
+    /// Instance profiles that may be given, by their names.
     #[serde(default)]
     pub instance_profiles: Vec<Entry>,
     /// Whether load balancers may be made.
@@ -81,6 +85,7 @@ impl AwsGrant {
     expecting = "not a source of credentials: use \"default\", or one of profile, env, file, command, sealed, credential"
 )]
 pub enum AwsCredentials {
+    /// What AWS's own libraries find on the machine.
     Chain(AwsChain),
     /// A value of the form `KEY-ID:SECRET[:SESSION-TOKEN]`, or the JSON that a `credential_process` prints.
     Source(CredentialSource),

@@ -73,7 +73,9 @@ pub struct CredentialGrant {
     /// Only for these of the grant's hosts; empty: all of them.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Where its value comes from.
     pub source: CredentialSource,
+    /// How it gets into a request.
     pub inject: Injection,
 }
 
@@ -101,6 +103,7 @@ pub enum Injection {
 pub struct AwsSigv4 {
     /// As in the signature's scope: `s3`, `ecs`, `execute-api`.
     pub service: String,
+    /// The region in the signature's scope.
     pub region: String,
 }
 
@@ -110,6 +113,7 @@ pub struct AwsSigv4 {
 pub struct Oauth2 {
     /// `https://login.microsoftonline.com/TENANT/oauth2/v2.0/token`. Naming it here is what grants it; guests can't reach it by that.
     pub token_url: String,
+    /// The client's name at that server.
     pub client_id: String,
     /// `https://management.azure.com/.default`; empty: none is asked for.
     #[serde(default)]

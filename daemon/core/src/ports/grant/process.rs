@@ -66,7 +66,9 @@ pub struct ProcessGrant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UserRange {
+    /// The lowest.
     pub from: u32,
+    /// The highest.
     pub to: u32,
 }
 

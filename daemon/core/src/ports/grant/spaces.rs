@@ -14,8 +14,10 @@ use crate::{base::names::Namespace, ports::identity::Scope};
 /// Namespaces by name or by pattern (`team-*`), as they stand in an instance file; without any: every namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Spaces {
+    /// Every namespace.
     #[default]
     All,
+    /// Those that one of these names or patterns means.
     Only(Vec<String>),
 }
 
@@ -23,6 +25,7 @@ pub enum Spaces {
 pub static EVERY: Spaces = Spaces::All;
 
 impl Spaces {
+    /// Whether it is for this namespace.
     pub fn admits(&self, namespace: &Namespace) -> bool {
         match self {
             Self::All => true,
@@ -40,6 +43,7 @@ impl Spaces {
         }
     }
 
+    /// Whether it is for every namespace.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All)
     }
@@ -118,6 +122,7 @@ impl JsonSchema for Spaces {
 /// whose workloads may have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// What is granted.
     pub name: String,
     /// None: it does not say. Then it is for every namespace, but a secret's value is each namespace's own.
     pub namespaces: Option<Spaces>,

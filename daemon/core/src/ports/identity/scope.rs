@@ -11,17 +11,22 @@ use crate::base::names::{NameError, Namespace};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub enum Scope {
+    /// Every namespace.
     All,
+    /// These.
     Only(BTreeSet<Namespace>),
 }
 
 /// A list that is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
+    /// The list names nothing.
     #[error("no namespace is named: list them, or \"*\" alone for all")]
     Empty,
+    /// `*` stands beside names.
     #[error("\"*\" means all namespaces and stands alone")]
     Mixed,
+    /// One of them is no name of a namespace.
     #[error(transparent)]
     Name(#[from] NameError),
 }
@@ -29,6 +34,7 @@ pub enum ScopeError {
 const EVERY: &str = "*";
 
 impl Scope {
+    /// Whether it reaches this namespace.
     pub fn admits(&self, namespace: &Namespace) -> bool {
         match self {
             Self::All => true,
@@ -45,6 +51,7 @@ impl Scope {
         }
     }
 
+    /// Whether it reaches every namespace.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::All)
     }

@@ -18,6 +18,7 @@ const MONTH: u64 = 730;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Bill {
+    /// Per hour.
     pub hourly: MicroUsd,
     /// For the whole estimated duration, set-up included.
     pub estimate: MicroUsd,
@@ -29,10 +30,15 @@ pub struct Bill {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alternative {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// What all replicas would cost there.
     pub bill: Bill,
     /// What it costs more than the choice; below zero: less.
     pub more: More,
@@ -42,8 +48,11 @@ pub struct Alternative {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct More {
+    /// Per hour.
     pub hourly: Difference,
+    /// For the whole estimated duration, set-up included.
     pub estimate: Difference,
+    /// For a month of 730 hours.
     pub monthly: Difference,
 }
 
@@ -55,6 +64,7 @@ pub struct Difference(pub i64);
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Benefit {
+    /// What the choice costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Bill>,
     /// For the estimate.

@@ -34,41 +34,54 @@ pub struct Figure {
     pub value: Option<f64>,
     /// What that is.
     pub basis: Basis,
+    /// As the provider quoted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Quoted>,
+    /// As it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<MeasuredFigure>,
 }
 
+/// Where a figure comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
+    /// Nobody has quoted or measured it.
     #[default]
     Unknown,
+    /// The provider quoted it.
     Quoted,
+    /// It was measured.
     Measured,
 }
 
+/// A figure as the provider quoted it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Quoted {
+    /// The figure.
     pub value: f64,
+    /// Of the quote.
     pub age: Millis,
 }
 
+/// A figure as it was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MeasuredFigure {
+    /// The figure.
     pub value: f64,
     /// What 95 of 100 samples do not exceed, where that says something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95: Option<f64>,
+    /// How many observations it is made of.
     pub samples: u32,
     /// Of the newest sample.
     pub age: Millis,
 }
 
 impl Basis {
+    /// As the API and the command line write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

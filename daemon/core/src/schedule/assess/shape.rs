@@ -13,9 +13,13 @@ use crate::{
 /// What one replica needs, how many there are, and for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
+    /// The processor share of one replica.
     pub cpu: MilliCpu,
+    /// The memory of one replica.
     pub memory: Bytes,
+    /// The accelerators of one replica. `None`: none.
     pub accelerator: Option<Accelerator>,
+    /// How many replicas.
     pub replicas: u32,
     /// By the clock.
     pub duration: Millis,

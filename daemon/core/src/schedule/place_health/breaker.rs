@@ -15,6 +15,7 @@ const TRY_LONGEST: Millis = Millis(120_000);
 /// Whether a call may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
+    /// It may go now.
     Go,
     /// Not before this.
     Wait(Millis),
@@ -59,6 +60,7 @@ impl Choice for Circuit {
     }
 }
 
+/// The circuit breaker of one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
     state: State,
@@ -135,6 +137,7 @@ impl Breaker {
         }
     }
 
+    /// Whether calls go at this time.
     pub fn circuit(&self, now: Millis) -> Circuit {
         match self.state {
             State::Closed => Circuit::Closed,
@@ -156,10 +159,12 @@ impl Breaker {
         matches!(self.state, State::Trying { .. })
     }
 
+    /// When it opened. `None`: it is closed.
     pub fn opened(&self) -> Option<Millis> {
         self.opened
     }
 
+    /// Calls in a row without an answer.
     pub fn failures(&self) -> u32 {
         self.failures
     }

@@ -10,6 +10,7 @@ const PRIOR: f64 = 2.0;
 /// Below this nothing is known any more.
 const FAINT: f64 = 0.05;
 
+/// The figures of one place.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rates {
     answered: f64,
@@ -23,6 +24,7 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Counts a call that took so long.
     pub fn call(&mut self, now: Millis, answered: bool, took: Millis) {
         self.decay(now);
         *(if answered {

@@ -14,8 +14,11 @@ use crate::{
 /// Where something is, as far as its domain's kind tells places apart; the rest is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Domain {
+    /// The provider instance.
     pub provider: String,
+    /// The region.
     pub region: String,
+    /// The zone.
     pub zone: String,
 }
 
@@ -31,7 +34,9 @@ pub struct Bounds {
 /// A task that has places, as those see it who are decided about.
 #[derive(Debug, Clone)]
 pub struct Neighbour<'a> {
+    /// Its namespace.
     pub namespace: &'a Namespace,
+    /// The constraints that name its words.
     pub constraints: &'a Constraints,
     /// Of the narrowest kind.
     pub places: Vec<Domain>,

@@ -28,6 +28,10 @@ const VERSION: &str = "1";
 pub struct BuiltIn(Identity);
 
 impl BuiltIn {
+    /// The order, with its identity.
+    ///
+    /// # Errors
+    /// Its name is no name of an instance, which does not happen.
     pub fn new() -> Result<Self, Failure> {
         let instance = InstanceName::try_from(NAME.to_owned())
             .map_err(|e| Failure::internal(e.to_string()))?;

@@ -32,13 +32,19 @@ use crate::{
 /// What one task wants of the scheduler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Want {
+    /// Its namespace.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// What it needs of an offer.
     pub need: Need,
     /// In all, those that run already included.
     pub replicas: u32,
+    /// Higher ones are placed first.
     pub priority: i32,
+    /// The labels of its workload.
     pub labels: Labels,
     /// Where it runs now: provider, the offer's id, replicas.
     pub current: Vec<(InstanceName, String, u32)>,
@@ -48,10 +54,12 @@ pub struct Want {
     pub hedged: bool,
     /// Where tasks are that it is bound to.
     pub bounds: Bounds,
+    /// What else is expected of it, for policies.
     pub expected: Expected,
 }
 
 impl Want {
+    /// What a task wants that runs nowhere yet.
     pub fn of(namespace: &Namespace, deployment: &DeploymentName, task: &Resolved) -> Self {
         Self {
             namespace: namespace.clone(),
@@ -73,12 +81,16 @@ impl Want {
 /// What decides which offers a task can use and what they cost. Tasks with equal needs share a shape.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Need {
+    /// What one replica asks for.
     pub resources: Resources,
     /// A job's on the reference machine, a service's by the clock.
     #[serde(serialize_with = "crate::base::units::hashed::duration")]
     pub duration: Millis,
+    /// Where it may go.
     pub constraints: Constraints,
+    /// What its provider must be able to do.
     pub features: Requires,
+    /// It runs to its end.
     pub job: bool,
     /// Where it can't go for now: a provider, or one offer of it.
     #[serde(skip)]
@@ -95,12 +107,23 @@ pub type Spot = (InstanceName, Option<String>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Closed {
     /// The provider has refused it. `lasting`: it can never run it.
-    Refused { cause: String, lasting: bool },
+    Refused {
+        /// What it said.
+        cause: String,
+        /// It can never run it as it is.
+        lasting: bool,
+    },
     /// A port of the machine that the task wants is somebody's. `own`: another replica of the task has it.
-    Port { number: u16, own: bool },
+    Port {
+        /// The port.
+        number: u16,
+        /// Another replica of the same task has it.
+        own: bool,
+    },
 }
 
 impl Need {
+    /// What a task needs.
     pub fn of(task: &Resolved) -> Self {
         Self {
             resources: task.workload.resources.clone(),
@@ -171,6 +194,7 @@ pub struct Requires {
 }
 
 impl Requires {
+    /// What running this workload takes.
     pub fn of(workload: &Workload) -> Self {
         use crate::spec::workload::Check;
         let job = matches!(workload.run, Run::Job { .. });
@@ -222,6 +246,7 @@ impl Requires {
 /// By what `Table::ranked` sorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RankBy {
+    /// The cost of one replica, the least first.
     Cost,
 }
 
@@ -236,6 +261,7 @@ pub struct Table {
 }
 
 impl Table {
+    /// A table over these offers, with what their providers can do and what the places' standing means.
     pub fn new(
         offers: Arc<Vec<PlacedOffer>>,
         features: BTreeMap<InstanceName, Features>,
@@ -258,6 +284,7 @@ impl Table {
         }
     }
 
+    /// The offers that it is about.
     pub fn offers(&self) -> &[PlacedOffer] {
         &self.offers
     }

@@ -11,15 +11,25 @@ use crate::base::{
 /// Why an offer is no candidate. The text is the same for every offer that fails the same way, so that reasons can be counted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exclusion {
+    /// The constraints leave this provider out.
     Provider(InstanceName),
+    /// This provider can't do what the task needs.
     Feature(InstanceName, &'static str),
+    /// The constraints leave its region out.
     Region,
+    /// It lacks this label with this value.
     Label(String, String),
+    /// It may be taken back at any time, and the constraints do not allow that.
     Spot,
+    /// It has fewer cores than these.
     Cpu(MilliCpu),
+    /// It has less memory than this.
     Memory(Bytes),
+    /// It has less local disk than this.
     Disk(Bytes),
+    /// It has not these accelerators.
     Accelerator(String),
+    /// A replica costs more per hour than this.
     Price(MicroUsd),
     /// A job of this estimate would take longer there than it may.
     Deadline(Millis),
@@ -27,47 +37,67 @@ pub enum Exclusion {
     Affinity(String, Spread),
     /// Another of the same word is there.
     AntiAffinity(String, Spread),
+    /// It is full.
     Capacity,
     /// The price was quoted longer ago than quotes are good for.
     Stale(Millis),
     /// The region has been silent for so long that what ran there counts as lost.
     Lost(InstanceName, String),
+    /// It is left alone for a while after a failure.
     CoolingDown {
+        /// Until when.
         until: Instant,
+        /// The failure that led to it.
         cause: String,
     },
     /// The region has not answered lately.
     CircuitOpen {
+        /// The provider instance.
         provider: InstanceName,
+        /// The region.
         region: String,
+        /// When a call tries again.
         until: Instant,
+        /// The failure that led to it.
         cause: String,
     },
     /// The region has said when to come again.
     Throttled {
+        /// The provider instance.
         provider: InstanceName,
+        /// The region.
         region: String,
+        /// When calls may go again.
         until: Instant,
     },
     /// The provider has refused its credentials or permissions.
     Degraded {
+        /// The provider instance.
         provider: InstanceName,
+        /// What it said.
         cause: String,
     },
     /// The provider has refused what is to run, or has no room for it. `lasting`: it can never run it.
     Refused {
+        /// The provider instance.
         provider: InstanceName,
+        /// What it said.
         cause: String,
+        /// It can never run it as it is.
         lasting: bool,
     },
     /// A port of the provider's machine is taken. `own`: by another replica of the same task.
     Port {
+        /// The provider instance.
         provider: InstanceName,
+        /// The port.
         number: u16,
+        /// Another replica of the same task has it.
         own: bool,
     },
     /// It has failed there too often.
     Left {
+        /// The last failure there.
         cause: String,
     },
 }

@@ -18,12 +18,15 @@ pub use codec::{Error, VERSION, answer_bytes, decode, encode};
 /// A policy call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
+    /// When it was made.
     pub at: Instant,
     /// Who answered: the fall-back's own identity where it had to.
     pub policy: Identity,
+    /// What the policy was asked.
     pub request: Request,
     /// Parallel to the request's shapes.
     pub limits: Vec<ShapeLimits>,
+    /// What it answered.
     pub answer: Answer,
 }
 
@@ -41,12 +44,14 @@ pub struct ShapeLimits {
 pub struct Excluded {
     /// The constraint, with its value.
     pub reason: String,
+    /// The property that the constraint is about.
     pub measure: Measure,
     /// Indices into the offers.
     pub offers: Vec<u32>,
 }
 
 impl Excluded {
+    /// The reason, with the number of offers.
     pub fn view(&self) -> ExcludedCount {
         ExcludedCount {
             reason: self.reason.clone(),
@@ -60,14 +65,23 @@ impl Excluded {
 pub enum Measure {
     /// None in particular.
     Nothing,
+    /// The provider instance.
     Provider,
+    /// The region.
     Region,
+    /// The cores of one instance.
     Cpu,
+    /// The memory of one instance.
     Memory,
+    /// The local disk of one instance.
     Disk,
+    /// The accelerators of one instance.
     Accelerator,
+    /// The cost of a replica per hour.
     Hourly,
+    /// Replicas that can still be started.
     Capacity,
+    /// The age of the price.
     Quote,
 }
 

@@ -20,7 +20,9 @@ const SLOW: f64 = 30_000.0;
 pub struct Measured {
     /// 0 … 1; 0: nothing has failed.
     pub failure_rate: f64,
+    /// Of one call, lately. `None`: unknown.
     pub latency: Option<Millis>,
+    /// From accepted to ready, lately. `None`: unknown.
     pub time_to_ready: Option<Millis>,
 }
 
@@ -69,6 +71,7 @@ impl Sheet {
             .excluded = Some(why);
     }
 
+    /// What was measured of a region of a provider; nothing of one that has not been called.
     pub fn measured(&self, provider: &InstanceName, region: &str) -> Measured {
         let region = self
             .providers

@@ -27,6 +27,10 @@ pub struct Placed {
 
 /// Why an answer is not accepted. `row` is the row of the answer at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Refusal {
     #[error(
         "the columns task, offer and replicas have {tasks}, {offers} and {replicas} rows: they must be equally long"

@@ -19,11 +19,15 @@ pub struct AffinitySpec {
     pub domain: AffinityDomain,
 }
 
+/// Which places count as one for an affinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AffinityDomain {
+    /// Those of one zone.
     Zone,
+    /// Those of one region.
     Region,
+    /// Those of one provider.
     Provider,
 }
 
@@ -37,6 +41,7 @@ impl AffinitySpec {
 }
 
 impl AffinityDomain {
+    /// The same, as policies are told.
     pub fn over(self) -> Spread {
         match self {
             Self::Zone => Spread::Zone,

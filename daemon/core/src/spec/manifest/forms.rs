@@ -23,7 +23,9 @@ pub const OCTAL: &str = "tradewind::Octal";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum EnvSpec {
+    /// As it stands.
     Text(String),
+    /// The value of a secret.
     Secret(SecretSpec),
 }
 
@@ -31,7 +33,9 @@ pub enum EnvSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum PortSpec {
+    /// The number alone.
     Number(u16),
+    /// With all that can be said of a port.
     Long(PortLong),
 }
 
@@ -39,7 +43,9 @@ pub enum PortSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum GpuSpec {
+    /// How many of any kind.
     Count(u32),
+    /// With kind and memory.
     Long(Accelerator),
 }
 

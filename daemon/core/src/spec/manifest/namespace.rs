@@ -15,9 +15,11 @@ use crate::base::{
     units::{Bytes, MicroUsd, MilliCpu},
 };
 
+/// What a document describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "NamespaceKind")]
 pub enum Kind {
+    /// The limits of a namespace.
     Namespace,
 }
 
@@ -45,16 +47,19 @@ fn example() -> serde_json::Value {
     })
 }
 
+/// What a namespace is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NamespaceMetadata")]
 pub struct Metadata {
+    /// The name.
     pub name: Namespace,
     /// For selecting and for reports.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
 
+/// The limits of a namespace, and what holds for deployments that say nothing themselves.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NamespaceSpec")]
@@ -87,6 +92,7 @@ pub enum Approval {
     Required,
 }
 
+/// The money that a namespace may spend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
@@ -114,6 +120,7 @@ pub enum Action {
 }
 
 impl Action {
+    /// As manifests write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -138,8 +145,10 @@ pub struct Quota {
     /// Memory of all replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
+    /// Accelerators of all replicas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerators: Option<u32>,
+    /// Replicas of all tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
     /// Groups of replicas of one task at one place.
@@ -154,6 +163,7 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// It limits nothing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }

@@ -41,6 +41,7 @@ pub struct RecoverySpec {
 }
 
 impl RecoverySpec {
+    /// It says nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -33,6 +33,7 @@ pub struct ReplacementSpec {
 }
 
 impl ReplacementSpec {
+    /// The rule, with every default filled in.
     pub fn rule(&self) -> Rule {
         let default = Rule::default();
         Rule {

@@ -27,16 +27,21 @@ use crate::{
 /// One task of a manifest, ready to be placed. A task with targets resolves to one entry per target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
+    /// The task's name in the manifest.
     pub name: TaskName,
     /// None: the policy chooses the places.
     pub target: Option<Target>,
+    /// How many replicas.
     pub replicas: u32,
     /// How the number of replicas follows the load, if it does.
     pub scale: Option<Rule>,
+    /// Higher ones are placed first, and may take the places of lower ones.
     pub priority: i32,
     /// A job's on the reference machine, a service's by the clock.
     pub duration: Millis,
+    /// What runs.
     pub workload: Workload,
+    /// Where it may go.
     pub constraints: Constraints,
     /// How a new version of it takes the place of the old one. Jobs are always recreated.
     pub update: Update,
@@ -44,6 +49,7 @@ pub struct Resolved {
     pub recovery: health::Policy,
     /// None: one place is asked.
     pub hedge: Option<hedge::Policy>,
+    /// What else is expected of it, for policies.
     pub expected: Expected,
     /// Allocations of earlier generations belong to earlier runs of it, and count for nothing. 0: all count.
     pub since: u64,
@@ -63,8 +69,11 @@ pub struct Resolved {
     schemars::JsonSchema,
 )]
 pub struct Target {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. `None`: the provider has one, or none.
     pub region: Option<Region>,
+    /// The kind of place, as the manifest calls it.
     pub platform: Option<String>,
 }
 
@@ -83,11 +92,15 @@ pub struct Constraints {
     pub providers: Vec<InstanceName>,
     /// Empty: all.
     pub regions: Vec<Region>,
+    /// Offers that may be taken back are allowed.
     pub spot: bool,
     /// Per replica and hour.
     pub max_price: Option<MicroUsd>,
+    /// The domains over which replicas are spread.
     pub spread: Spread,
+    /// The most replicas in one domain. `None`: an even share.
     pub spread_max: Option<u32>,
+    /// Labels that an offer must bear.
     pub labels: Labels,
     /// Tasks that share a domain.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -54,6 +54,7 @@ pub struct ScaleTarget {
     pub metric: Option<MetricTarget>,
 }
 
+/// A pushed measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricTarget {
@@ -63,6 +64,7 @@ pub struct MetricTarget {
     pub value: f64,
 }
 
+/// How long a change must be needed before it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Stabilization {
@@ -88,6 +90,7 @@ impl Stabilization {
 }
 
 impl Rule {
+    /// The rule, with every default filled in. `cpu` is what one copy asks for.
     pub fn new(spec: &ScaleSpec, cpu: MilliCpu, job: bool) -> Self {
         let target = &spec.target;
         Self {

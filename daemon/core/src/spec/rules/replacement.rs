@@ -9,8 +9,9 @@ pub struct Rule {
     pub horizon: Millis,
     /// Of one replica.
     pub migration_cost: MicroUsd,
-    /// The least that is saved per hour, as an amount and as a share of what it costs now.
+    /// The least that is saved per hour, as an amount.
     pub min_saving: MicroUsd,
+    /// The least that is saved per hour, as a share of what it costs now.
     pub min_share: Percent,
     /// How long a task stays where it is after a move, or after it was placed.
     pub cooldown: Millis,

@@ -24,6 +24,7 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// As manifests write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rolling => "rolling",
@@ -47,7 +48,9 @@ pub struct Percent(pub u32);
 /// A number of replicas: absolute, or a share of those that are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Share {
+    /// So many.
     Count(u32),
+    /// So many of a hundred.
     Percent(Percent),
 }
 
@@ -90,6 +93,7 @@ pub struct CanaryStep {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Update {
+    /// How replicas are exchanged.
     pub strategy: Strategy,
     /// Replicas that may exist beyond those that are wanted.
     pub max_surge: Share,

@@ -17,7 +17,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Preview {
+    /// The deployment's namespace.
     pub namespace: Namespace,
+    /// The deployment's name.
     pub name: DeploymentName,
     /// The policy instance that decided, with its version and digest. Absent when nothing had to be decided.
     #[serde(
@@ -26,12 +28,16 @@ pub struct Preview {
         with = "crate::state::forms::identity::optional"
     )]
     pub policy: Option<Identity>,
+    /// What changes, allocation by allocation.
     pub changes: Vec<PlannedChange>,
     /// Tasks whose number of copies follows their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleBounds>,
+    /// Replicas that have no place.
     pub unplaced: Vec<Unplaced>,
+    /// What the deployment costs per hour before.
     pub hourly_before: MicroUsd,
+    /// What it would cost per hour afterwards.
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
@@ -56,30 +62,48 @@ pub struct Preview {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedChange {
+    /// What becomes of the allocation.
     pub action: ChangeAction,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// Replicas before.
     pub replicas_before: u32,
+    /// Replicas afterwards.
     pub replicas_after: u32,
+    /// Of all its replicas, per hour, before.
     pub hourly_before: MicroUsd,
+    /// Of all its replicas, per hour, afterwards.
     pub hourly_after: MicroUsd,
+    /// Why it changes.
     pub why: String,
 }
 
+/// What becomes of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeAction {
+    /// It is made.
     Create,
+    /// It gets another number of replicas.
     Resize,
+    /// It gets another workload.
     Update,
+    /// It stays as it is.
     Keep,
+    /// It is removed.
     Destroy,
 }
 
 impl ChangeAction {
+    /// As the API and the command line write it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -91,11 +115,15 @@ impl ChangeAction {
     }
 }
 
+/// Replicas of a task that have no place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unplaced {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// How many.
     pub replicas: u32,
+    /// Why, with what excluded the offers.
     pub reason: String,
     /// No provider that is there can ever take them as they are asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -106,11 +134,15 @@ pub struct Unplaced {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleBounds {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose copies are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Now, or to begin with.
     pub replicas: u32,
+    /// The fewest copies.
     pub min: u32,
+    /// The most copies.
     pub max: u32,
 }

@@ -28,9 +28,13 @@ pub const PLANS: &str = "plans/";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanRecord {
+    /// Its name.
     pub id: PlanId,
+    /// Who stored it.
     pub author: Actor,
+    /// When it was stored.
     pub created_at: Instant,
+    /// Until when it can be applied.
     pub expires_at: Instant,
     /// It deletes the deployment; `manifest` is what it had.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -38,10 +42,14 @@ pub struct PlanRecord {
     /// The last word on it; none: nobody has said anything yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
+    /// Who carried it out. Absent: nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
+    /// The manifest that it was made from.
     pub manifest: Manifest,
+    /// What it was made from: when any of it moves, it is not applied.
     pub basis: Basis,
+    /// The places that it gives.
     pub adoption: Adoption,
     /// As it was shown.
     pub plan: Preview,
@@ -53,14 +61,18 @@ pub struct PlanRecord {
 pub enum PlanStatus {
     /// Nobody has approved or rejected it.
     Pending,
+    /// Somebody has approved it.
     Approved,
+    /// Somebody has rejected it, for good.
     Rejected,
+    /// It has been carried out.
     Applied,
     /// Its time has passed.
     Expired,
 }
 
 impl PlanStatus {
+    /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -97,9 +109,13 @@ impl std::fmt::Display for PlanStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Review {
+    /// Who said it.
     pub by: Actor,
+    /// When.
     pub at: Instant,
+    /// Whether the plan may be applied. Else it is rejected for good.
     pub approved: bool,
+    /// Why.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
 }
@@ -108,7 +124,9 @@ pub struct Review {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
+    /// Who carried it out.
     pub by: Actor,
+    /// When.
     pub at: Instant,
     /// Of the deployment, by the plan.
     pub generation: u64,
@@ -122,11 +140,13 @@ pub struct Basis {
     pub generation: u64,
     /// What ran of it.
     pub running: Vec<Running>,
-    /// The policy and the providers, with their digests.
+    /// The policy, with its digests. Absent: nothing had to be decided.
     #[serde(default, with = "crate::state::forms::identity::optional")]
     pub policy: Option<Identity>,
+    /// The providers, with their digests.
     #[serde(with = "crate::state::forms::identity::list")]
     pub providers: Vec<Identity>,
+    /// The offers that it uses, as they were quoted.
     pub quotes: Vec<Quote>,
 }
 
@@ -134,10 +154,15 @@ pub struct Basis {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Running {
+    /// The allocation.
     pub allocation: AllocationId,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// Its replicas.
     pub replicas: u32,
 }
 
@@ -145,12 +170,17 @@ pub struct Running {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Quote {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The provider's name for the offer.
     pub offer: String,
+    /// The region. Empty: the provider has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
     /// Per unit and hour.
     pub price: MicroUsd,
+    /// What the price is of.
     pub price_unit: PriceUnit,
     /// Per GiB of memory and hour, on top.
     pub memory_price: MicroUsd,
@@ -161,7 +191,9 @@ pub struct Quote {
     /// Replicas that could be added when it was quoted. Absent: no known limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u32>,
+    /// Where the price comes from, in the provider's words.
     pub source: String,
+    /// When the price was true, as the provider says.
     pub quoted_at: Instant,
 }
 
@@ -169,9 +201,11 @@ pub struct Quote {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adds {
+    /// Replicas that it adds.
     pub replicas: u32,
     /// Of all of them.
     pub cpu: MilliCpu,
+    /// Of all of them.
     pub memory: Bytes,
 }
 
@@ -181,15 +215,21 @@ pub struct Adds {
 pub struct Adoption {
     /// The decision that chose them.
     pub decision: Option<Decision>,
+    /// Every task of the deployment.
     pub tasks: Vec<AdoptedTask>,
 }
 
+/// The places of one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AdoptedTask {
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     pub target: Option<Target>,
+    /// Replicas in all, those without a place included.
     pub replicas: u32,
+    /// Where its replicas go.
     pub placements: Vec<Placement>,
     /// Whether the decision placed it; else it stays where it ran.
     pub decided: bool,
@@ -197,21 +237,27 @@ pub struct AdoptedTask {
 
 /// What is so now, of what a plan was made from.
 pub struct Present<'a> {
+    /// Of the deployment; 0: there is none.
     pub generation: u64,
+    /// What runs of it.
     pub running: Vec<Running>,
     /// By the plugin instance's name; absent: it is not loaded.
     pub policies: BTreeMap<InstanceName, Identity>,
+    /// The providers, likewise.
     pub providers: BTreeMap<InstanceName, Identity>,
-    /// Offers of providers that have answered, and the others with what they said instead.
+    /// Offers of the providers that have answered.
     pub offers: &'a [PlacedOffer],
+    /// Providers that have not answered, with what they said instead.
     pub silent: BTreeMap<InstanceName, String>,
 }
 
 impl PlanRecord {
+    /// The key of the record.
     pub fn path(namespace: &Namespace, id: &PlanId) -> String {
         format!("{PLANS}{namespace}/{id}")
     }
 
+    /// How far it is at this instant.
     pub fn status(&self, now: Instant) -> PlanStatus {
         match (&self.applied, &self.review) {
             (Some(_), _) => PlanStatus::Applied,
@@ -261,6 +307,7 @@ impl std::fmt::Display for Running {
 }
 
 impl Quote {
+    /// The quote of an offer at which the plan adds so much.
     pub fn new(placed: &PlacedOffer, adds: Adds) -> Self {
         let PlacedOffer { provider, offer } = placed;
         Self {

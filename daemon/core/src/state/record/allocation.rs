@@ -26,13 +26,21 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationRecord {
+    /// Its id, which is part of every name at the cloud.
     pub id: AllocationId,
+    /// The namespace of its deployment.
     pub namespace: Namespace,
+    /// The deployment that it belongs to.
     pub deployment: DeploymentName,
+    /// The task's name in the deployment.
     pub task: TaskName,
+    /// The target that it belongs to. Absent: the deployment has no targets.
     pub target: Option<Target>,
+    /// What the daemon wants of it.
     pub intent: Intent,
+    /// What its provider has of it.
     pub handle: Handle,
+    /// What became of it.
     pub status: AllocationStatus,
 }
 
@@ -52,20 +60,26 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Intent {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// The offer that it is bound to, as the provider described it.
     pub offer: ChosenOffer,
     /// Of one replica.
     pub hourly: MicroUsd,
     /// How long a job's replica is expected to take there. None: a service, or placed before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes: Option<Millis>,
+    /// Replicas that it shall have.
     pub replicas: u32,
     /// The deployment's generation that last changed it.
     pub generation: u64,
+    /// What runs.
     pub workload: Workload,
     /// Of the need it was placed for: another need wants another decision.
     pub need: Digest,
+    /// The decision that placed it. Absent: it was not kept.
     pub decision: Option<DecisionId>,
+    /// What is to be done next.
     pub stage: Stage,
     /// Its replicas have been given another place; it goes once they are ready there.
     #[serde(default)]
@@ -81,6 +95,7 @@ pub struct Intent {
     pub traffic: Option<u32>,
     /// Counts applies that differ in their parameters: part of the idempotency token.
     pub attempt: u32,
+    /// When it was decided.
     pub created_at: Instant,
     /// Asked for beside others, of which one will stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +147,7 @@ pub struct AllocationStatus {
 // === impl AllocationRecord ===
 
 impl AllocationRecord {
+    /// The key of the record.
     pub fn path(&self) -> String {
         format!(
             "{ALLOCATIONS}{}/{}/{}",
@@ -139,6 +155,7 @@ impl AllocationRecord {
         )
     }
 
+    /// The deployment that it belongs to.
     pub fn key(&self) -> DeploymentKey {
         DeploymentKey {
             namespace: self.namespace.clone(),

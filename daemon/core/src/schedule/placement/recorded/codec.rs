@@ -27,14 +27,24 @@ const LARGEST: usize = 1 << 30;
 /// Why kept bytes are no record that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The bytes do not begin as a record does.
     #[error("it is no record of a decision")]
     Foreign,
+    /// A newer daemon wrote it.
     #[error("it is a record of version {found}, and this daemon reads versions up to {VERSION}")]
-    Version { found: u16 },
+    Version {
+        /// The record's version.
+        found: u16,
+    },
+    /// It ends early, or its numbers contradict each other.
     #[error("the record is damaged: {0}")]
     Damaged(String),
+    /// It is larger than what is kept.
     #[error("it would take {size} bytes, at most {LARGEST} are kept")]
-    TooLarge { size: usize },
+    TooLarge {
+        /// Bytes that it would take.
+        size: usize,
+    },
 }
 
 fn damaged(what: impl std::fmt::Display) -> Error {
