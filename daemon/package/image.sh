@@ -5,6 +5,12 @@
 image_user=65532
 
 image() {
+    # The daemon does not start without certificates to trust.
+    local trusted=/etc/ssl/certs/ca-certificates.crt
+    if [ ! -f "$trusted" ]; then
+        echo "$trusted is missing (on Debian: apt-get install ca-certificates): no image is made" >&2
+        return
+    fi
     local root=$work/image folder=$work/archive arch
     case $(uname -m) in
     x86_64) arch=amd64 ;;
@@ -16,12 +22,7 @@ image() {
     install -D -m 644 -t "$root/usr/lib/tradewind/plugins" "$stage"/lib/tradewind/plugins/*.wasm
     local library
     for library in $(ldd "$stage/bin/tradewind" | grep -oE '/[^ ]+'); do install -D -m 755 "$library" "$root$library"; done
-    local trusted=/etc/ssl/certs/ca-certificates.crt
-    if [ -f "$trusted" ]; then
-        install -D -m 644 "$trusted" "$root$trusted"
-    else
-        echo "$trusted is missing: the image trusts no certificate" >&2
-    fi
+    install -D -m 644 "$trusted" "$root$trusted"
     install -D -m 644 "$here/image.toml" "$root/etc/tradewind/config.toml"
     install -D -m 644 "$here/cheapest.toml" "$root/etc/tradewind/plugins/cheapest.toml"
     install -d -m 755 "$root/etc/tradewind/secrets"

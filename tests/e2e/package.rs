@@ -93,6 +93,7 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
     system.run(&["tradewind", "apply", "-f", "/root/web.yaml"])?;
     let before = system.json(&["tradewind", "-o", "json", "get", "web"])?;
     assert_eq!(before["status"], "running", "{before:#}");
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = client(None)?;
     let answer = async |deployment: &Value| -> Result<()> {
         for endpoint in endpoints(deployment) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+/// How the state is kept. Begin with [`Options::new`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The database file. Its folder is made when missing; SQLite keeps `-wal` and `-shm` files beside it, the daemon a `.lock`.

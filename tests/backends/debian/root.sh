@@ -32,7 +32,7 @@ if [ ! -f "$root" ]; then
     fresh=$(mktemp -d "$cache/fresh-XXXXXX")
     trap 'rm -rf "$fresh"' EXIT
     chmod 755 "$fresh"
-    debootstrap --variant=minbase "$release" "$fresh" "$mirror" >"$log" 2>&1 9>&- || unable "debootstrap fails (see $log)"
+    debootstrap --variant=minbase --include=ca-certificates "$release" "$fresh" "$mirror" >"$log" 2>&1 9>&- || unable "debootstrap fails (see $log)"
     rm -rf "$fresh"/var/cache/apt/archives/*.deb "$fresh"/var/lib/apt/lists/*
     tar -C "$fresh" --numeric-owner -cf "$root.part" .
     mv "$root.part" "$root"

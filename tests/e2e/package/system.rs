@@ -25,14 +25,14 @@ mount -t proc proc "$root/proc" && mount --bind /dev "$root/dev" && exec chroot 
 /// Takes down what it is asked for.
 const INVOKE: &str = "#!/bin/sh\necho \"$@\" >>/var/log/asked\n";
 
-pub struct System {
+pub(super) struct System {
     root: TempDir,
     daemon: Option<Child>,
 }
 
 impl System {
     /// None, with a printed reason, where this machine can't have one and need not.
-    pub fn new() -> Result<Option<Self>> {
+    pub(super) fn new() -> Result<Option<Self>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/debian/root.sh");
         let output = Command::new("bash")
             .arg(script)
@@ -60,7 +60,7 @@ impl System {
     }
 
     /// A path without its leading slash, as the test sees it.
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
 
@@ -89,7 +89,7 @@ impl System {
     }
 
     /// What a command of root prints when it succeeds.
-    pub fn run(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn run(&self, words: &[&str]) -> Result<String> {
         let output = self.command(&[], words).output()?;
         ensure!(
             output.status.success(),
@@ -101,18 +101,18 @@ impl System {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    pub fn json(&self, words: &[&str]) -> Result<Value> {
+    pub(super) fn json(&self, words: &[&str]) -> Result<Value> {
         Ok(serde_json::from_str(&self.run(words)?)?)
     }
 
     /// What a command of root says when it fails, as it must.
-    pub fn fails(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn fails(&self, words: &[&str]) -> Result<String> {
         let output = self.command(&[], words).output()?;
         ensure!(!output.status.success(), "{words:?} succeeds");
         Ok(String::from_utf8(output.stderr)?)
     }
 
-    pub fn dpkg(&self, words: &[&str], package: Option<&Path>) -> Result<()> {
+    pub(super) fn dpkg(&self, words: &[&str], package: Option<&Path>) -> Result<()> {
         const INSIDE: &str = "/root/package.deb";
         if let Some(package) = package {
             fs::copy(package, self.path(INSIDE.trim_start_matches('/')))?;
@@ -128,22 +128,22 @@ impl System {
     }
 
     /// What packages have asked of the service manager so far.
-    pub fn asked(&self) -> Result<Vec<String>> {
+    pub(super) fn asked(&self) -> Result<Vec<String>> {
         let text = fs::read_to_string(self.path("var/log/asked"))?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    pub fn is_link(&self, path: &str) -> bool {
+    pub(super) fn is_link(&self, path: &str) -> bool {
         fs::symlink_metadata(self.path(path)).is_ok_and(|m| m.is_symlink())
     }
 
-    pub fn owner_and_mode(&self, path: &str) -> Result<(u32, u32)> {
+    pub(super) fn owner_and_mode(&self, path: &str) -> Result<(u32, u32)> {
         let metadata = fs::metadata(self.path(path))?;
         Ok((metadata.uid(), metadata.mode() & 0o7777))
     }
 
     /// The number of a user of this system.
-    pub fn user(&self, name: &str) -> Result<Option<u32>> {
+    pub(super) fn user(&self, name: &str) -> Result<Option<u32>> {
         let text = fs::read_to_string(self.path("etc/passwd"))?;
         let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
         let found = line.into_iter().find(|fields| fields[0] == name);
@@ -158,7 +158,7 @@ impl System {
     }
 
     /// Starts the daemon as a service manager would, and waits until it is ready.
-    pub fn start(&mut self) -> Result<()> {
+    pub(super) fn start(&mut self) -> Result<()> {
         let unit = self.unit()?;
         let value = |key: &str| {
             unit.get(key)
@@ -207,7 +207,7 @@ impl System {
         }
     }
 
-    pub fn is_running(&mut self) -> Result<bool> {
+    pub(super) fn is_running(&mut self) -> Result<bool> {
         match &mut self.daemon {
             Some(child) => Ok(child.try_wait()?.is_none()),
             None => Ok(false),
@@ -215,7 +215,7 @@ impl System {
     }
 
     /// Stops the daemon alone, as `KillMode=process` does. Answers what it has ended with.
-    pub fn stop(&mut self) -> Result<Option<i32>> {
+    pub(super) fn stop(&mut self) -> Result<Option<i32>> {
         let mut child = self.daemon.take().context("no daemon runs")?;
         let told = Command::new("kill")
             .args(["-TERM", &child.id().to_string()])
