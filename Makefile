@@ -22,7 +22,7 @@ DAEMON := --workspace --bin tradewind --bin hello
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup backends build plugins demo dist test test-host test-plugins test-crash test-dist bench lint deny clean
+.PHONY: help setup backends build plugins demo dist unit test test-host test-plugins test-crash test-dist bench lint deny clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,12 @@ dist: setup ## a tarball, a Debian package and a container image, in target/dist
 	cargo build $(LOCKED) --release $(DAEMON)
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) bash daemon/package/dist.sh $(T)/dist
+
+# Not among them: those that run plugins, compile some, or need a back end. A target belongs here by its name, so names are of one crate.
+QUICK := cost credentials docs fleet groups http it manifest messages namespace placement probes process ranking registry
+
+unit: ## the tests that need no back ends and run no plugins
+	cargo test $(LOCKED) --workspace --lib --bins $(QUICK:%=--test %)
 
 test: test-host test-plugins ## everything that has to hold
 

@@ -34,6 +34,7 @@ mod kubernetes;
 mod lists;
 mod output;
 mod package;
+mod pages;
 mod placing;
 mod plans;
 mod policies;

@@ -11,6 +11,7 @@ pub mod cluster;
 mod compiled;
 pub mod docker;
 pub mod fixture;
+pub mod pages;
 pub mod podman;
 
 use std::{

@@ -21,18 +21,31 @@ pub use lists::{
 };
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done            4  the manifest is not valid
-  1  failed          5  another change came first, or it is not possible now
-  2  wrong usage     6  the daemon can't be reached
-  3  not found       7  not done within the time allowed
-                     8  no token, or one that may not do this
-`plan` ends with 4 when something can never be placed, and `plan --exit-code` with 2 when something would change.";
+/// What each exit code means.
+pub const EXIT_CODES: [(u8, &str); 9] = [
+    (0, "done"),
+    (1, "failed"),
+    (2, "wrong usage"),
+    (3, "not found"),
+    (4, "the manifest is not valid"),
+    (5, "another change came first, or it is not possible now"),
+    (6, "the daemon can't be reached"),
+    (7, "not done within the time allowed"),
+    (8, "no token, or one that may not do this"),
+];
+
+/// Where `plan` says more by its exit code.
+pub const EXIT_CODES_OF_PLAN: &str = "`plan` ends with 4 when something can never be placed, and \
+    `plan --exit-code` with 2 when something would change.";
+
+fn exit_codes() -> String {
+    let codes = EXIT_CODES.map(|(code, meaning)| format!("  {code}  {meaning}\n"));
+    format!("Exit codes:\n{}{EXIT_CODES_OF_PLAN}", codes.concat())
+}
 
 /// State what should run; Tradewind decides where, makes it so, and can say why.
 #[derive(Debug, Parser)]
-#[command(name = "tradewind", version, after_long_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "tradewind", version, after_long_help = exit_codes(), propagate_version = true)]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,
@@ -43,11 +56,12 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// The daemon's URL. Default: the one that runs with the same data folder
+    /// The daemon's URL. Default: the daemon that runs with the data folder
     #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// The SHA-256 of the public key of the daemon's certificate, as `sha256:` and 64 digits: no other is accepted. That of the certificate
-    /// itself is taken, too, as long as it is shown. Default: that of the data folder's daemon
+    /// SHA-256 of the public key of the daemon's certificate, as `sha256:` and 64 digits. No other
+    /// certificate is accepted. The digest of the certificate itself is accepted too, as long as
+    /// the daemon shows that certificate. Default: what the data folder's daemon says
     #[arg(
         long,
         global = true,
@@ -55,7 +69,8 @@ pub struct Globals {
         value_name = "DIGEST"
     )]
     pub fingerprint: Option<Digest>,
-    /// A file with the certificates, in PEM form, that the daemon's may be signed by. Default: those that this machine trusts
+    /// A file of certificates, in PEM form, one of which signed the daemon's. Default: those that
+    /// this machine trusts
     #[arg(
         long,
         global = true,
@@ -64,20 +79,22 @@ pub struct Globals {
         conflicts_with = "fingerprint"
     )]
     pub ca: Option<PathBuf>,
-    /// A file with the token to send. Default: the variable TRADEWIND_TOKEN, else the admin token in the data folder, which goes to the
-    /// daemon of that folder alone
+    /// A file with the token to send. Default: the variable `TRADEWIND_TOKEN`, else the admin token
+    /// in the data folder, which is sent to the daemon of that folder alone
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// The namespace. Default: `default`; lists show all
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
-    /// How results are printed
+    /// The form of results
     #[arg(short, long, global = true, value_enum, default_value_t = Form::Table)]
     pub output: Form,
-    /// The configuration file. Default: tradewind/config.toml in the user's configuration folder; also TRADEWIND_CONFIG
+    /// The configuration file. Default: the variable `TRADEWIND_CONFIG`, else
+    /// `tradewind/config.toml` in the user's configuration folder
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The daemon's data folder (the setting `data`); also TRADEWIND_DATA
+    /// The daemon's data folder: the setting `data`. Default: the variable `TRADEWIND_DATA`, else
+    /// the setting
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -89,7 +106,7 @@ pub enum Form {
     /// For programs
     Json,
     Yaml,
-    /// A page with charts (`assess` only)
+    /// A page with charts, of `assess` alone
     Html,
 }
 
@@ -103,80 +120,101 @@ pub enum Command {
     /// Copy the output of processes into files of bounded size, for the daemon that starts it
     #[command(hide = true)]
     CollectOutput { folder: PathBuf },
-    /// Create or change deployments from manifests and wait until they run
+    /// Create or change deployments from manifests, and wait until they run
     Apply(Apply),
-    /// Show what applying a manifest would change, where, what it costs and why; store, compare, approve and apply such plans
+    /// Show what applying a manifest would change, where, at what cost and why. Store, compare,
+    /// approve and apply such plans
     Plan(Plan),
     /// List stored plans
     Plans(Plans),
     /// List deployments, or show one
     Get {
+        /// The deployment to show
         #[arg(conflicts_with_all = ["status", "selector", "limit", "cursor"])]
         name: Option<String>,
         #[command(flatten)]
         list: Deployments,
     },
     /// Show a deployment in full: tasks, places, replicas, endpoints, the last decision, events
-    Describe { name: String },
-    /// List a deployment's kept revisions: who made them, why, what became of them
+    Describe {
+        /// The deployment
+        name: String,
+    },
+    /// List a deployment's kept revisions: their authors, reasons and outcomes
     Revisions {
+        /// The deployment
         name: String,
         #[command(flatten)]
         list: Revisions,
     },
     /// Show what differs between two revisions
     Diff {
+        /// The deployment
         name: String,
+        /// The earlier revision
         #[arg(long, value_name = "REVISION")]
         from: u64,
+        /// The later revision
         #[arg(long, value_name = "REVISION")]
         to: u64,
     },
-    /// Return to an earlier revision and wait until it runs
+    /// Return to an earlier revision, and wait until it runs
     Rollback(Rollback),
-    /// Let an update pass what it waits for
-    Promote { name: String },
-    /// Break an update off, and return to the last healthy revision
-    Abort { name: String },
-    /// Updates
+    /// Let an update pass the stage at which it waits
+    Promote {
+        /// The deployment
+        name: String,
+    },
+    /// Stop an update, and return to the last healthy revision
+    Abort {
+        /// The deployment
+        name: String,
+    },
+    /// Show updates
     #[command(subcommand)]
     Rollout(Rollout),
-    /// Delete a deployment and wait until it is gone
+    /// Delete a deployment, and wait until it is gone
     Delete(Delete),
-    /// Set a task's number of replicas
+    /// Set the number of replicas of a task
     Scale(Scale),
-    /// Give what has been scaled to zero a replica again
+    /// Give a task without replicas one replica again
     Wake(Wake),
-    /// Measures that tasks follow
+    /// Push the measures that tasks follow
     #[command(subcommand)]
     Metric(Metric),
-    /// Print what a deployment's replicas wrote
+    /// Print the output of a deployment's replicas
     Logs(Logs),
-    /// Print what has happened
+    /// Print events
     Events(Events),
-    /// The audit log: show it, export it, check that nobody changed it
+    /// Show, export and verify the audit log
     #[command(subcommand)]
     Audit(Audit),
-    /// Write the whole state to a file while the daemon works. Not in it: secrets, tokens in clear, TLS keys, output of processes
-    Backup { file: PathBuf },
-    /// Put a backup back into the data folder; no daemon may run on it
+    /// Write the whole state to a file while the daemon works. Secrets, tokens in clear, TLS keys
+    /// and output of processes are not in it
+    Backup {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Put a backup back into the data folder. No daemon may run on that folder
     Restore {
+        /// The backup
         #[arg(required_unless_present = "confirm")]
         file: Option<PathBuf>,
-        /// Set a state that is there aside
+        /// Set a state that exists aside
         #[arg(long, requires = "file")]
         force: bool,
-        /// Say that the daemon which made the backup has ended for good. Without it, no daemon starts on a state that was restored
-        /// elsewhere. Without FILE: for what was restored before
+        /// Say that the daemon which made the backup has ended for good. Without it, no daemon
+        /// starts on a state that was restored elsewhere. Without `FILE`, it holds for the state
+        /// that was restored before
         #[arg(long)]
         confirm: bool,
-        /// Do it without asking: what comes into force is listed first, tokens and what plugins are granted
+        /// Do not ask. The tokens and the grants that come into force are listed first in any case
         #[arg(long, short = 'y', requires = "file")]
         yes: bool,
-        /// Only if the file has this digest, which `tradewind backup` has printed
+        /// Restore only a file with this digest, which `tradewind backup` printed
         #[arg(long, value_name = "DIGEST", requires = "file")]
         expect: Option<Digest>,
-        /// Let the backup's tokens in where there is no state that says which were revoked since
+        /// Accept the tokens of the backup where no state says which were revoked since
         #[arg(long, requires = "file")]
         keep_tokens: bool,
     },
@@ -184,58 +222,67 @@ pub enum Command {
     Run(Run),
     /// List what the providers can supply now
     Offers(Offers),
-    /// List every provider's regions: how they have been doing, and which are left alone for now
+    /// List the regions of every provider: how they have been doing, and which are left alone for
+    /// now
     Regions(Regions),
-    /// Moving to where it costs less
+    /// Show moves to places that cost less
     #[command(subcommand)]
     Replacement(Replacement),
-    /// Show what every cloud would cost for a manifest or for a shape, and how it performs
+    /// Show what every cloud would cost for a manifest or a shape, and how it performs
     Assess(Assess),
     /// List decisions, the newest first
     Decisions(Decisions),
-    /// Decisions one by one
+    /// Show single decisions
     #[command(subcommand)]
     Decision(Decision),
-    /// Have a decision made once more by the policy that made it, and compare the answers bit for bit: ends with 1 when they differ
+    /// Make a decision once more with the policy that made it, and compare the answers bit for bit.
+    /// Ends with 1 when they differ
     Replay {
+        /// The decision
         id: String,
-        /// Another policy's component instead: shows what it would choose and what that would cost. Takes an admin, unless api.uploads lets operators
+        /// The component of another policy. Shows what it would choose, and what that would cost.
+        /// It takes the role admin, or operator with the setting `api.uploads`
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
-    /// Show why a deployment runs where it runs: every candidate's score and cost, what excluded the others, and at which price or capacity
-    /// the answer would be another
+    /// Show why a deployment runs where it runs: score and cost of every candidate, what excluded
+    /// the other offers, and the price or the capacity at which the answer would be another
     Explain {
+        /// The deployment
         name: String,
-        /// At most so many candidates, and so many excluded offers, of each task
+        /// The most candidates, and the most excluded offers, of each task
         #[arg(long, default_value_t = 20)]
         rows: usize,
     },
-    /// Run a trace of requests against recorded offers with a policy's component, without a daemon: cost, utilisation, queueing, preemptions
+    /// Run a trace of requests on recorded offers with a policy's component, without a daemon.
+    /// Shows cost, utilisation, queueing and preemptions
     Simulate(Simulate),
-    /// Providers and policies: list, inspect, reload, roll back, write, build
+    /// List, inspect, reload, roll back, write, build and test plugins
     #[command(subcommand)]
     Plugin(Plugin),
-    /// Policies on trial
+    /// Try policies
     #[command(subcommand)]
     Policy(Policy),
-    /// Namespaces: budgets, quotas, and what has been spent
+    /// Show and set the limits of namespaces: budgets, quotas, and what was spent
     #[command(subcommand)]
     Namespace(NamespaceCommand),
-    /// Credentials of the daemon: where they come from, and those that are stored sealed
+    /// Store and list the credentials of the daemon on this machine. Their values are never shown
     #[command(subcommand)]
     Credential(Credential),
-    /// Tokens: who may do what
+    /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(Token),
     /// Show what the token in use may do
     Whoami,
-    /// The settings: what is in force, where each came from
+    /// Show the settings in force, and where each came from
     Config(Config),
-    /// Print the JSON Schema of the manifest
+    /// Print the JSON Schema of the manifest, as the daemon has it
     Schema,
     /// Print a completion script
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Write the manual pages into a folder, one for each command
     Manual {
         /// The folder. It is made if it is missing
@@ -246,13 +293,16 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where the API listens (the setting `listen`); port 0 lets the system choose; also TRADEWIND_LISTEN
+    /// The address at which the API listens: the setting `listen`. Port 0 lets the system choose.
+    /// Default: the variable `TRADEWIND_LISTEN`, else the setting
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
-    /// The plugin folder (the setting `plugins`); also TRADEWIND_PLUGINS
+    /// The plugin folder: the setting `plugins`. Default: the variable `TRADEWIND_PLUGINS`, else
+    /// the setting
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
-    /// The data folder was moved here, or is a copy that takes over from an original that is used no more: adopt what runs
+    /// Say that the data folder was moved here, or is a copy of one that is not used any more. The
+    /// daemon adopts what runs
     #[arg(long)]
     pub moved: bool,
 }
@@ -270,28 +320,28 @@ pub struct Assess {
     /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
     #[arg(short, long = "file", value_name = "FILE", required_unless_present = "cpu", conflicts_with_all = ["cpu", "memory"])]
     pub files: Vec<PathBuf>,
-    /// Without a manifest: the cores of one replica, such as 2 or 500m
+    /// Without a manifest: the cores of one replica, such as `2` or `500m`
     #[arg(long, requires = "memory")]
     pub cpu: Option<String>,
-    /// The memory of one replica, such as 4Gi
+    /// The memory of one replica, such as `4Gi`
     #[arg(long, requires = "cpu")]
     pub memory: Option<String>,
     /// The kind of accelerator. Default: any
     #[arg(long, requires = "cpu", value_name = "KIND")]
     pub accelerator: Option<String>,
-    /// Accelerators of one replica
+    /// The number of accelerators of one replica
     #[arg(long, requires = "cpu", value_name = "NUMBER")]
     pub accelerators: Option<u32>,
-    /// Default 1
+    /// The number of replicas. Default: `1`
     #[arg(long, requires = "cpu")]
     pub replicas: Option<u32>,
-    /// How long it is to run. Default: a month of 730 hours
+    /// How long it runs, in hours. Default: 730, a month
     #[arg(long, requires = "cpu")]
     pub hours: Option<f64>,
-    /// What one replica sends out of its region per hour, such as 2Gi
+    /// What one replica sends out of its region per hour, such as `2Gi`
     #[arg(long, requires = "cpu", value_name = "SIZE")]
     pub egress: Option<String>,
-    /// Count offers that may be taken back at any time
+    /// Count spot offers, which their provider may take back at any time
     #[arg(long, requires = "cpu")]
     pub spot: bool,
 }
@@ -306,13 +356,13 @@ pub struct Apply {
         value_name = "FILE"
     )]
     pub files: Vec<PathBuf>,
-    /// A stored plan instead, as `plan apply` does
+    /// A stored plan instead of files, as `plan apply` does
     #[arg(long, value_name = "NAME", conflicts_with = "files")]
     pub plan: Option<String>,
     /// Do not wait until it runs
     #[arg(long)]
     pub detach: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
 }
@@ -327,13 +377,13 @@ pub struct Plan {
     /// End with 2 when something would change
     #[arg(long)]
     pub exit_code: bool,
-    /// Store the plan, under this name or a drawn one, so that others can see and approve it
+    /// Store the plan, so that others can see and approve it. Without `NAME`, a name is drawn
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     pub out: Option<Option<String>>,
     /// Plan to delete the deployments that the manifests name
     #[arg(long, requires = "out")]
     pub delete: bool,
-    /// How long the stored plan can be applied, such as 2h. Default: the setting `plans.expiry`
+    /// How long the stored plan can be applied, such as `2h`. Default: the setting `plans.expiry`
     #[arg(long, value_name = "DURATION", requires = "out")]
     pub expires: Option<Millis>,
 }
@@ -343,89 +393,110 @@ pub enum PlanCommand {
     /// List stored plans
     List(Plans),
     /// Show a stored plan
-    Show { id: String },
+    Show {
+        /// The plan
+        id: String,
+    },
     /// Show what differs between two stored plans
-    Diff { from: String, to: String },
-    /// Let somebody else's plan go ahead
+    Diff {
+        /// The earlier plan
+        from: String,
+        /// The later plan
+        to: String,
+    },
+    /// Approve somebody else's plan
     Approve(PlanReview),
-    /// Refuse a plan for good
+    /// Reject a plan for good
     Reject(PlanReview),
-    /// Carry a plan out as it is and wait until it runs; refused when anything that it was made from has moved
+    /// Carry a plan out as it is, and wait until it runs. Refused when something that it was made
+    /// from has changed
     Apply(PlanApply),
     /// Delete a stored plan
-    Delete { id: String },
+    Delete {
+        /// The plan
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct PlanReview {
+    /// The plan
     pub id: String,
-    /// Why
+    /// The reason
     #[arg(short, long, default_value = "")]
     pub message: String,
 }
 
 #[derive(Debug, Args)]
 pub struct PlanApply {
+    /// The plan
     pub id: String,
     /// Do not wait until it runs
     #[arg(long)]
     pub detach: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
 }
 
 #[derive(Debug, Args)]
 pub struct Delete {
+    /// The deployment
     pub name: String,
     /// Do not wait until it is gone
     #[arg(long)]
     pub detach: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
 }
 
 #[derive(Debug, Args)]
 pub struct Scale {
+    /// The deployment
     pub name: String,
+    /// The task
     pub task: String,
-    /// How many, at each target
+    /// The number of replicas, at each target
     #[arg(long)]
     pub replicas: u32,
 }
 
 #[derive(Debug, Args)]
 pub struct Run {
+    /// The deployment
     pub name: String,
     /// Only this job. Default: every job of the deployment
     pub task: Option<String>,
     /// Do not wait until it has ended
     #[arg(long)]
     pub detach: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
 }
 
 #[derive(Debug, Args)]
 pub struct Wake {
+    /// The deployment
     pub name: String,
-    /// Only this one. Default: every task without replicas
+    /// Only this task. Default: every task without replicas
     pub task: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Metric {
-    /// Say how much there is of something that a task follows
+    /// Push a value that a task follows
     Push(MetricPush),
 }
 
 #[derive(Debug, Args)]
 pub struct MetricPush {
+    /// The deployment
     pub name: String,
+    /// The task
     pub task: TaskName,
-    /// Over all replicas together
+    /// The name and the value of a measure, over all replicas together
     #[arg(required = true, value_name = "METRIC=VALUE")]
     pub values: Vec<MetricValue>,
 }
@@ -452,6 +523,7 @@ impl std::str::FromStr for MetricValue {
 
 #[derive(Debug, Args)]
 pub struct Rollback {
+    /// The deployment
     pub name: String,
     /// A kept revision. Default: the last healthy one before the current
     #[arg(long, value_name = "REVISION")]
@@ -459,45 +531,50 @@ pub struct Rollback {
     /// Do not wait until it runs
     #[arg(long)]
     pub detach: bool,
-    /// How long to wait
+    /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     pub timeout: Millis,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Rollout {
-    /// Show where the update of a deployment stands
-    Status { name: String },
+    /// Show the state of a deployment's update
+    Status {
+        /// The deployment
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct Logs {
+    /// The deployment
     pub name: String,
-    /// Go on until the deployment is gone, over restarts of the daemon and cut connections
+    /// Follow the output until the deployment is gone, over restarts of the daemon and cut
+    /// connections
     #[arg(short, long)]
     pub follow: bool,
-    /// Only this task's
+    /// Only this task
     #[arg(long)]
     pub task: Option<String>,
-    /// Only this replica's
+    /// Only this replica
     #[arg(long)]
     pub replica: Option<u32>,
-    /// The last so many lines
+    /// The number of lines to begin with
     #[arg(long, default_value_t = 100)]
     pub tail: u32,
 }
 
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Only this deployment's
+    /// Only this deployment
     pub deployment: Option<String>,
-    /// Go on with those to come
+    /// Follow the events to come
     #[arg(short, long)]
     pub follow: bool,
-    /// The last so many. Default: 50
+    /// The most events, the newest. Default: `50`
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<NonZeroU32>,
-    /// Those before, where a command with --limit has said that there are more
+    /// Where to go on: a command with `--limit` that had more printed it
     #[arg(long, value_name = "CURSOR", conflicts_with = "follow")]
     pub cursor: Option<String>,
 }
@@ -506,40 +583,46 @@ pub struct Events {
 pub enum Audit {
     /// Print the entries
     Show {
-        /// Only those behind this number
+        /// Only entries after this number
         #[arg(long, value_name = "NUMBER")]
         after: Option<u64>,
-        /// At most so many; without --after, the last ones. Default: 50
+        /// The most entries. Without `--after`, the newest. Default: `50`
         #[arg(long, value_name = "NUMBER")]
         limit: Option<NonZeroU32>,
-        /// Go on where a command with --limit has said that there are more: without --after, with those before
+        /// Where to go on: a command with `--limit` that had more printed it. Without `--after`,
+        /// older entries come next
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
     },
-    /// Print the number and the hash of the last entry, to be noted elsewhere
+    /// Print the number and the hash of the last entry, to note them elsewhere
     Head,
-    /// Check the chain of hashes: names the first entry that was edited, removed, moved or put in, and ends with 1
+    /// Verify the chain of hashes. Names the first entry that was edited, removed, moved or
+    /// inserted, and ends with 1
     Verify {
-        /// An export to check, without a daemon; `-` reads standard input. Default: the daemon's log
+        /// An export to verify without a daemon; `-` reads standard input. Default: the daemon's
+        /// log
         file: Option<PathBuf>,
-        /// A hash that `audit head` printed earlier: shows also that the end was not cut off
+        /// A hash that `audit head` printed earlier. Shows also that the end was not cut off
         #[arg(long, value_name = "HASH")]
         expect: Option<Digest>,
     },
-    /// Print the whole log as JSON lines that can be checked without the daemon
+    /// Print the whole log as JSON lines, which `audit verify` checks without the daemon
     Export,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Replacement {
-    /// Show what would move to where it costs less by now, and why the rest stays
+    /// Show what would move to a place that costs less, and why the rest stays
     Report(Paging),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Decision {
     /// Show a decision: what was chosen, what was not, and why
-    Show { id: String },
+    Show {
+        /// The decision
+        id: String,
+    },
 }
 
 /// Stored and configured credentials of this machine's daemon; their values are never shown.
@@ -547,38 +630,48 @@ pub enum Decision {
 pub enum Credential {
     /// List the credentials of the settings and the stored ones, and whether each can be read now
     List,
-    /// Store a credential, sealed: its value is read from standard input. A running daemon uses it at once
+    /// Store a credential, sealed. Its value is read from standard input. A running daemon uses it
+    /// at once
     Seal {
         /// The name for `{ sealed = "NAME" }` in the settings or an instance file
         name: String,
     },
-    /// Forget a stored credential
-    Remove { name: String },
+    /// Remove a stored credential
+    Remove {
+        /// The name of the credential
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Token {
-    /// Make a token and print its text, which is shown this once
+    /// Make a token, and print its text, which is shown this once
     Create(TokenCreate),
-    /// List the tokens, those that have ended included
+    /// List the tokens, with those that have ended
     List(Tokens),
-    /// Revoke a token: requests with it are refused from now on, and streams that it has opened end
-    Revoke { name: String },
-    /// Make the admin token anew in the data folder, while the daemon is stopped; the one before it ends
+    /// Revoke a token. Requests with it are refused from now on, and its open streams end
+    Revoke {
+        /// The name of the token
+        name: String,
+    },
+    /// Make a new admin token in the data folder, while the daemon is stopped. The one before it
+    /// ends
     ResetAdmin,
 }
 
 #[derive(Debug, Args)]
 pub struct TokenCreate {
-    /// Shown as token:NAME in events
+    /// The name of the token. Events show it as `token:NAME`
     pub name: String,
-    /// viewer reads; operator also changes deployments; approver also lets plans go ahead; admin does everything
+    /// The role: `viewer` reads; `operator` also changes deployments; `approver` also approves
+    /// plans of others; `admin` does everything
     #[arg(long, default_value_t = Role::Viewer)]
     pub role: Role,
-    /// A namespace that it reaches; may be given several times. Default: the one of --namespace, else all
+    /// A namespace that the token reaches. May be given several times. Default: the one of
+    /// `--namespace`, else all
     #[arg(long = "reach", value_name = "NAMESPACE")]
     pub reach: Vec<String>,
-    /// How long it is valid, such as 30d. Default: until it is revoked
+    /// How long the token is valid, such as `30d`. Default: until it is revoked
     #[arg(long, value_name = "DURATION")]
     pub expires: Option<Millis>,
 }
@@ -596,13 +689,13 @@ pub struct Simulate {
 pub enum SimulateCommand {
     /// Make a trace of a table that others have published
     Convert {
-        /// Where the table is from. alibaba-gpu-2020: `pai_task_table.csv` of cluster-trace-gpu-v2020; its times are those of starts, and
-        /// parts of GPUs become whole ones
+        /// The kind of table. `alibaba-gpu-2020`: `pai_task_table.csv` of cluster-trace-gpu-v2020;
+        /// its times are starts, and parts of GPUs become whole ones
         #[arg(long, value_enum)]
         from: TraceSource,
         /// The table; `-` reads standard input
         file: PathBuf,
-        /// Where the trace goes. Default: standard output
+        /// The file of the trace. Default: standard output
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -616,10 +709,12 @@ pub enum TraceSource {
 
 #[derive(Debug, Args)]
 pub struct SimulateRun {
-    /// The trace: CSV with the columns at, name, kind, cpu, memory, and replicas, accelerator, accelerators, duration, priority, namespace
+    /// The trace: CSV with the columns `at`, `name`, `kind`, `cpu`, `memory`, and perhaps
+    /// `replicas`, `accelerator`, `accelerators`, `duration`, `priority`, `namespace`
     #[arg(long, required = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// What `offers -o json` printed, or a list of such prints, each with `at`: the time from which it holds
+    /// The offers: the output of `offers -o json`, or a list of such outputs, each with `at`, the
+    /// time from which it holds
     #[arg(long, required = true, value_name = "FILE")]
     pub offers: Option<PathBuf>,
     /// The policy's component
@@ -628,28 +723,29 @@ pub struct SimulateRun {
     /// The policy's instance file. Default: no settings and the usual limits
     #[arg(long, value_name = "FILE.toml")]
     pub settings: Option<PathBuf>,
-    /// Where the time series goes
+    /// The file of the time series
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
-    /// Where the chart goes
+    /// The file of the chart
     #[arg(long, value_name = "FILE.svg")]
     pub chart: Option<PathBuf>,
-    /// How long a row of the time series is. Default: the finest with at most 1000 rows
+    /// The length of a row of the time series. Default: the shortest with at most 1000 rows
     #[arg(long, value_name = "DURATION")]
     pub step: Option<Millis>,
-    /// When to stop. Default: with the last event
+    /// The time of the end. Default: the last event
     #[arg(long, value_name = "DURATION")]
     pub until: Option<Millis>,
     /// The most tasks in one policy call: the first by priority, then by arrival
     #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch: u32,
-    /// Offers that may be taken back may be used
+    /// Use spot offers too
     #[arg(long)]
     pub spot: bool,
-    /// Priorities hold across namespaces, as with the setting `controller.preempt-across-namespaces`
+    /// Let priorities hold across namespaces, as the setting `controller.preempt-across-namespaces`
+    /// does
     #[arg(long)]
     pub preempt_across_namespaces: bool,
-    /// The number that the first policy call is given to break ties with
+    /// The number from which the first policy call breaks ties
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }
@@ -660,7 +756,7 @@ pub enum Plugin {
     List(Plugins),
     /// Show a plugin instance, or a component file
     Inspect {
-        /// The name of an instance, or a file that ends in .wasm
+        /// The name of an instance, or a file that ends in `.wasm`
         #[arg(value_name = "NAME|FILE.wasm")]
         what: String,
     },
@@ -668,34 +764,39 @@ pub enum Plugin {
     Reload,
     /// Go back to an earlier version of an instance
     Rollback {
+        /// The plugin instance
         name: String,
-        /// The component's digest out of its history. Default: the version before the active one
+        /// The digest of a component in the instance's history. Default: the version before the
+        /// active one
         #[arg(long, value_name = "DIGEST")]
         to: Option<String>,
     },
-    /// A new version of an instance on a share of its calls
+    /// Try a new version of an instance on a share of its calls
     #[command(subcommand)]
     Canary(Canary),
-    /// Compile plugins and make components of them
+    /// Compile plugins, and make components of them
     Build {
         /// The folders of the plugins
         #[arg(default_value = ".", value_name = "DIR")]
         folders: Vec<PathBuf>,
-        /// Where the components go
+        /// The folder of the components
         #[arg(long, default_value = ".", value_name = "DIR")]
         out: PathBuf,
     },
-    /// Check that a component keeps to what the daemon asks of plugins. No daemon is needed; a provider does real things, and removes them
+    /// Check that a component keeps the contract. No daemon is needed. A provider does real things,
+    /// and removes them
     Test(PluginTest),
     /// Write a new plugin that works
     New {
+        /// The name of the plugin
         name: String,
+        /// The kind of plugin
         #[arg(long, value_enum)]
         kind: PluginKind,
-        /// The folder in which its folder is made
+        /// The folder in which the plugin's folder is made
         #[arg(long, default_value = ".", value_name = "DIR")]
         dir: PathBuf,
-        /// The plugin SDK's folder. Default: the one beside which this program was built
+        /// The folder of the plugin SDK. Default: the one beside which this program was built
         #[arg(long, env = "TRADEWIND_SDK", value_name = "DIR")]
         sdk: Option<PathBuf>,
     },
@@ -703,14 +804,20 @@ pub enum Plugin {
 
 #[derive(Debug, Subcommand)]
 pub enum NamespaceCommand {
-    /// List the namespaces with what they use and cost
+    /// List the namespaces: what they use and cost
     List(Namespaces),
-    /// Show a namespace: limits, usage, spending, and who is held back
-    Show { name: String },
+    /// Show a namespace: limits, usage, spending, and the tasks that wait
+    Show {
+        /// The namespace
+        name: String,
+    },
     /// Set the limits of namespaces
     Set(Files),
     /// Remove the limits of a namespace that has no deployments
-    Delete { name: String },
+    Delete {
+        /// The namespace
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -727,7 +834,7 @@ pub struct Config {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every setting, its value and where that came from
+    /// Print every setting, its value and where it came from
     Show,
     /// Only check that the configuration can be used
     Check,

@@ -27,32 +27,39 @@ use url::{Host, Url};
 
 pub use admin_token::{ADMIN_FILE, TokenFileError, read_secret};
 pub use certificate::certificate_key;
-pub use load::{Effective, Error, Overrides, Source};
+pub use load::{ENVIRONMENT, Effective, Error, Overrides, Source};
 
 /// Every setting, with its effective value. The keys are those of the configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Config {
-    /// Where the API listens. Addresses other than loopback need TLS; port 0 lets the system choose.
+    /// The address at which the API listens. An address other than loopback needs TLS. Port 0 lets
+    /// the system choose a port.
     pub listen: SocketAddr,
-    /// The daemon's own folder: state, output of processes, compiled plugins.
+    /// The daemon's own folder: state, output of processes, compiled plugins. Default: `tradewind`
+    /// in `$XDG_DATA_HOME`, else in `~/.local/share`.
     pub data: PathBuf,
-    /// Plugins and their instance files. Default: `plugins` in the data folder.
+    /// The folder of the plugins and their instance files.
     pub plugins: PathBuf,
-    /// A folder of further components, such as those that a package installs. An instance file may name one that the plugin folder does not
-    /// have. The daemon sees a change in it after `reload.rescan`. Default: none.
+    /// The folder of further components, such as those that a package installs. An instance file
+    /// may name one that the plugin folder lacks. The daemon sees a change in it after
+    /// `reload.rescan`. Default: none.
     pub components: PathBuf,
-    /// Secrets, one file each. Default: `secrets` in the data folder.
+    /// The folder of the secrets, one file each.
     pub secrets: PathBuf,
-    /// Where credentials come from, by the names that instance files use: `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }` or
-    /// `{ command = ["program", "argument"] }`, or `{ sealed = "NAME" }` for what `tradewind credential seal` has stored. Values are read when they are used, so a rotated one needs no restart.
+    /// Credentials by the names that instance files use. Each says where its value comes from:
+    /// `{ env = "VARIABLE" }`, `{ file = "/absolute/path" }`,
+    /// `{ command = ["program", "argument"] }`, or `{ sealed = "NAME" }` for a value that
+    /// `tradewind credential seal` stored. The daemon reads a value when it uses it, so a rotated
+    /// one needs no restart.
     pub credentials: BTreeMap<String, CredentialSource>,
-    /// Registries that are asked which image a tag names before its first replica is made: `host` as images begin with it (`docker.io` for
-    /// those that name none), and `source`, a value `user:password`, where it asks for a login. Default: none, and then only engines and
+    /// Registries that the daemon asks which image a tag names, before it makes the first replica.
+    /// `host` is the part with which images begin (`docker.io` for images that name no registry).
+    /// `source` says where a login, `user:password`, comes from. Without an entry, only engines and
     /// clusters tell what a tag named.
     pub registries: Vec<RegistrySource>,
-    /// The file with the key that stored credentials are sealed with; made when it is needed first. Default: `credentials.key` in the data
-    /// folder. Elsewhere, copies of that folder keep what is sealed to themselves.
+    /// The file of the key that seals stored credentials. The daemon makes it at first use. Outside
+    /// the data folder, a copy of that folder does not open what is sealed.
     pub seal_key: PathBuf,
     /// The policy instance that decides for deployments that name none.
     pub policy: InstanceName,
@@ -79,40 +86,45 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Controller {
-    /// How long offers are used before they are asked for again.
+    /// How long the daemon uses offers before it asks the provider again.
     pub offers_ttl: Millis,
-    /// How long a decision waits for a provider that has not answered yet; then it is made without it.
+    /// How long a decision waits for a provider that has not answered. After it, the decision is
+    /// made without that provider.
     pub offers_patience: Millis,
-    /// Between two looks at an allocation that is settled.
+    /// The time between two observations of an allocation that is settled.
     pub observe_interval: Millis,
-    /// Between two looks at an allocation that is starting or stopping.
+    /// The time between two observations of an allocation that starts or stops.
     pub observe_interval_changing: Millis,
-    /// Between two looks at the load of what follows it. Pushed measures are looked at when they come.
+    /// The time between two looks at the load of tasks with `scale`. A pushed measure is looked at
+    /// when it arrives.
     pub scale_interval: Millis,
-    /// The most provider calls that change something, at once.
+    /// The most provider calls that change something, at one time.
     pub concurrency: u32,
-    /// Whether a task of a higher priority takes places of other namespaces as well. Priorities are what each namespace makes of them,
-    /// so the default is no.
+    /// Whether a task of a higher priority may take places of other namespaces. Each namespace
+    /// chooses its priorities itself.
     pub preempt_across_namespaces: bool,
-    /// The most provider calls that change something in one region of a provider, at once.
+    /// The most provider calls that change something in one region of a provider, at one time.
     pub lane: u32,
-    /// Between two looks for what runs at a provider without a record here.
+    /// The time between two sweeps. A sweep looks for orphans: what runs at a provider without a
+    /// record here.
     pub sweep_interval: Millis,
-    /// How long after a state was put back from a backup nothing is removed for having no record: the clouds may be ahead of it.
+    /// How long after a restore no orphan is removed. The clouds may be ahead of the backup.
     pub sweep_grace: Millis,
     /// Who decides when a policy fails or its answer is refused.
     pub policy_fallback: PolicyFallback,
-    /// How long a provider's quote is good for, from when it says that it was made.
+    /// How long a quote is valid, counted from the time at which its provider says that it was
+    /// made.
     pub quote_ttl: Millis,
-    /// What happens to offers whose quotes are older.
+    /// What happens to offers with older quotes.
     pub stale_quotes: StaleQuotes,
 }
 
-/// Limits of all plugin calls together. Those of one call are in its instance file.
+/// Limits of all plugin calls together. An instance file has the limits of one call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Calls {
-    /// Calls at once, over all plugins, each counted by its component's memories.
+    /// The most calls at one time, over all plugins. A call counts as often as its component has
+    /// memories.
     pub slots: u32,
     /// How long a call waits for a slot before it is refused as busy.
     pub slot_wait: Millis,
@@ -124,14 +136,16 @@ pub struct Calls {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Reload {
-    /// No change for so long before changed files are read; a quarter of it when the last file that changed was closed, renamed or removed.
+    /// How long files must stay unchanged before the daemon reads them. A quarter of it is enough
+    /// when the last changed file was closed, renamed or removed.
     pub quiet: Millis,
-    /// Between two looks at the folder when nothing is reported.
+    /// The time between two looks at the folder when the system reports no change.
     pub rescan: Millis,
-    /// The largest component that is read.
+    /// The largest component that the daemon reads.
     pub max_size: Bytes,
-    /// True: plugins, instance files, secrets, keys, kubeconfigs and credential files are used whoever owns them and whoever may change them.
-    /// Also TRADEWIND_TRUST_ANY_OWNER=true, which holds for the configuration file as well.
+    /// With `true`, the daemon uses plugins, instance files, secrets, keys, kubeconfigs and
+    /// credential files whoever owns them and whoever may write them. The environment variable
+    /// holds for the configuration file as well.
     pub trust_any_owner: bool,
 }
 
@@ -139,73 +153,85 @@ pub struct Reload {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Plans {
-    /// Whether deployments of namespaces that do not say change through approved plans only: `none` or `required`.
+    /// Whether deployments change through approved plans only, in namespaces that do not say it
+    /// themselves.
     pub approval: Approval,
-    /// How long a plan can be applied, unless its author says otherwise.
+    /// How long a plan can be applied. Its author may say otherwise.
     pub expiry: Millis,
-    /// The most of one namespace. Those that can't be applied any more make room for others.
+    /// The most plans of one namespace. A plan that can't be applied any more makes room for
+    /// others.
     pub most: u32,
 }
 
-/// Moving what has opted in to where it costs less.
+/// Moves of replicas to places that cost less, for deployments and namespaces with `replacement`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Replacement {
-    /// Between two looks at the prices of what runs.
+    /// The time between two looks at the prices of what runs.
     pub interval: Millis,
     /// The most replicas of one namespace that move within an hour.
     pub max_moves: u32,
 }
 
-/// How much of the past is kept.
+/// How much of the past the daemon keeps. Where a count and a size are given, the oldest go first
+/// when one of the two is passed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Keep {
-    /// The last of all events.
+    /// The newest events that are kept, over all deployments.
     pub events: u32,
-    /// The most that they take; the oldest go first. An event has at most some 40 KiB.
+    /// The most room that events take. One event takes at most some 40 KiB.
     pub events_size: Bytes,
-    /// Beyond those, the last of each deployment, of what else belongs to a namespace, of each plugin and of the daemon.
+    /// Beyond `keep.events`, the newest events of each deployment, of each namespace outside its
+    /// deployments, of each plugin and of the daemon.
     pub deployment_events: u32,
-    /// The last of all decisions.
+    /// The newest decisions that are kept, over all deployments.
     pub decisions: u32,
-    /// The most that they take; the oldest go first.
+    /// The most room that decisions take.
     pub decisions_size: Bytes,
-    /// Beyond those, the last of each deployment. Those that something still runs on stay in any case.
+    /// Beyond `keep.decisions`, the newest decisions of each deployment. Decisions on which
+    /// something still runs are always kept.
     pub deployment_decisions: u32,
-    /// How long the exact inputs of decisions are kept, for replay and explain. Those of decisions that something still runs on stay
-    /// as long as that.
+    /// How long the exact inputs of decisions are kept, for replay and explain. Inputs of decisions
+    /// on which something still runs stay as long as it runs.
     pub decision_inputs_age: Millis,
-    /// The most that they take, packed; the oldest go first, those that something still runs on never.
+    /// The most room that inputs take, packed. Inputs of decisions on which something still runs
+    /// are never removed for it.
     pub decision_inputs_size: Bytes,
-    /// Of each deployment. The current one and the last healthy one stay in any case.
+    /// The revisions of each deployment. The current one and the last healthy one are always kept.
     pub revisions: u32,
-    /// Entries of the audit log. It outlives the events it is made of.
+    /// The entries of the audit log. An entry outlives the event that it was made of.
     pub audit: u32,
-    /// However many there are, entries stay for so long: nobody pushes out what others did.
+    /// How long entries of the audit log are kept however many there are. Nobody can push out
+    /// entries by making new ones.
     pub audit_age: Millis,
-    /// The most that they take, whatever their age.
+    /// The most room that the audit log takes, whatever the age of its entries.
     pub audit_size: Bytes,
-    /// Changes of the state that followers can resume from.
+    /// The changes of the state from which followers can resume.
     pub changes: u32,
-    /// The most that they take; the oldest go first. Values of more than 4 KiB take nothing.
+    /// The most room that changes take. Values above 4 KiB are not counted.
     pub changes_size: Bytes,
-    /// Core dumps of plugins that trapped, in the folder `core-dumps` of the data folder, for those who write plugins. 0: none are written.
+    /// The core dumps of plugins that trapped, in the folder `core-dumps` of the data folder. With
+    /// 0, none is written.
     pub core_dumps: u32,
 }
 
-/// How heads of the audit log leave this machine. Whoever may rewrite the whole log can't take back what was told before.
+/// How heads of the audit log leave this machine. Whoever rewrites the whole log can't take back a
+/// head that was sent before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Audit {
-    /// Number and hash of the last entry go into the daemon's log, and to `webhook`: at start, once in this time, and at the end.
+    /// The time between two heads. A head is the number and the hash of the last entry. It goes
+    /// into the daemon's log, and to `audit.webhook`; so it does at start and at the end.
     pub head_interval: Millis,
-    /// Where they are sent as JSON (`seq`, `hash`, `installation`, `at`) with POST, by https or to this machine. Empty: nowhere.
-    /// Whoever may read these settings sees it: what is secret belongs into `webhook-headers`.
+    /// The URL to which heads are sent with POST, as JSON (`seq`, `hash`, `installation`, `at`). It
+    /// is `https`, or `http` to a loopback address. Empty: none. Whoever may read the settings sees
+    /// it: put secrets into `audit.webhook-headers`.
     #[serde(with = "optional_url")]
     #[schemars(with = "String")]
     pub webhook: Option<Url>,
-    /// A file with headers to send along, such as `Authorization: Bearer …`, one a line. Empty: none.
+    /// A file with headers that go along, one a line, such as `Authorization: Bearer …`. Empty:
+    /// none.
     pub webhook_headers: PathBuf,
 }
 
@@ -232,36 +258,39 @@ mod optional_url {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Api {
-    /// The largest request body.
+    /// The largest body of a request. At most 1Gi.
     pub max_body: Bytes,
-    /// The largest manifest, as it is sent and as it is stored: aliases count as often as they are used. At most `api.max-body`. What is stored
-    /// already stays usable.
+    /// The largest manifest, as sent and as stored. An alias counts as often as it is used. At most
+    /// `api.max-body`. A manifest that is stored already stays usable.
     pub max_manifest: Bytes,
-    /// The longest that reading a request's body may take.
+    /// The longest time that reading a request's body may take.
     pub body_timeout: Millis,
-    /// Connections at once; at most a quarter of the files that the daemon may have open, and half of them from one address that is not this
-    /// machine's. When all are taken, the one that has waited longest for its client is closed for a new one.
+    /// The most connections at one time. At most a quarter of the files that the daemon may open;
+    /// at most half of the connections come from one address other than this machine's. When all
+    /// are taken, a new one closes the one that has waited longest for its client.
     pub connections: u32,
-    /// The longest that the head of a request may take, and the handshake before the first one.
+    /// The longest time that the head of a request may take, and the TLS handshake before the first
+    /// one.
     pub header_timeout: Millis,
-    /// How long a connection is kept without a request.
+    /// How long a connection without a request stays open.
     pub idle_timeout: Millis,
-    /// How long a client may take nothing of an answer or of a stream.
+    /// How long a client may read nothing of an answer or a stream.
     pub write_timeout: Millis,
-    /// Requests worked on at once; more wait, and are refused when they wait too long. One token has at most an eighth of them, and an eighth
-    /// is kept for admins of all namespaces.
+    /// The most requests that are worked on at one time. More wait, and are refused when they wait
+    /// too long. One token gets at most an eighth of them. An eighth is reserved for admins of all
+    /// namespaces.
     pub concurrent: u32,
-    /// Open event streams at once; at most half of the connections. One token has at most an eighth of them, and an eighth is kept for admins
-    /// of all namespaces.
+    /// The most open event streams at one time; at most half of the connections. One token gets at
+    /// most an eighth of them. An eighth is reserved for admins of all namespaces.
     pub streams: u32,
-    /// Requests per second of one token, and of one address for what needs no token.
+    /// Requests per second of one token, and of one address for requests that need no token.
     pub rate: u32,
-    /// How many of them may come at once.
+    /// How many of the requests of `api.rate` may come at once.
     pub burst: u32,
-    /// How long requests in progress may go on after the daemon was told to stop.
+    /// How long requests in progress may go on after the daemon was asked to stop.
     pub drain: Millis,
-    /// Who may send components for shadow policies and replays: `admin`, or `operator` for both. Canaries take an admin of all namespaces in
-    /// any case.
+    /// The role that may send components for shadow policies and replays. Canaries always take an
+    /// admin of all namespaces.
     pub uploads: Uploads,
 }
 
@@ -272,19 +301,23 @@ pub enum Uploads {
     Operator,
 }
 
-/// How the API shows who it is, and keeps what is said to it to itself.
+/// How the API proves who it is, and encrypts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Tls {
-    /// The certificate and what it was signed by, in PEM form. It is read again when it changes. Empty: none.
+    /// The file of the certificate and its issuers, in PEM form. The daemon reads it again when it
+    /// changes. Empty: none.
     pub certificate: PathBuf,
-    /// Its private key, in PEM form.
+    /// The file of the certificate's private key, in PEM form.
     pub key: PathBuf,
-    /// True: a key and a certificate are made at first start and kept in the data folder; clients pin the key.
+    /// With `true`, the daemon makes a key and a certificate at first start and keeps them in the
+    /// data folder. Clients pin the key.
     pub self_signed: bool,
-    /// Names and addresses for the certificate that is made, besides those of this machine and of `listen`.
+    /// Names and addresses in the self-made certificate, besides those of this machine and of
+    /// `listen`.
     pub names: Vec<String>,
-    /// How long a certificate that is made is valid. It is made anew, with the same key, when a third of that is left.
+    /// How long a self-made certificate is valid: 1s to 3650days. The daemon makes a new one, with
+    /// the same key, when a third of that is left.
     pub lifetime: Millis,
 }
 
@@ -294,11 +327,14 @@ impl Tls {
     }
 }
 
+/// The daemon's log, on standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Log {
-    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module (`info,tradewind_wasm=debug`).
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module
+    /// (`info,tradewind_wasm=debug`).
     pub level: String,
+    /// The form of a line.
     pub format: LogFormat,
 }
 

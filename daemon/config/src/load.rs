@@ -98,8 +98,8 @@ pub struct Effective {
     pub sources: BTreeMap<String, Source>,
 }
 
-/// Settings that an environment variable overrides.
-const ENVIRONMENT: [(&str, &str); 7] = [
+/// Settings that an environment variable overrides, and its name.
+pub const ENVIRONMENT: [(&str, &str); 7] = [
     ("listen", "TRADEWIND_LISTEN"),
     ("data", "TRADEWIND_DATA"),
     ("plugins", "TRADEWIND_PLUGINS"),

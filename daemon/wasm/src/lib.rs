@@ -31,6 +31,7 @@ pub use load::{
     error::Error as LoadError,
     folder::Believes,
     inspect::{FileInspection, InspectError, inspect_file},
+    instance_file::{Error as InstanceFileError, check as check_instance_file},
     standalone::{Loaded, PluginSource, StandaloneError, StandaloneHost, policy},
     toolchain::Error as EngineError,
 };

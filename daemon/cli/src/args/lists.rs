@@ -16,10 +16,10 @@ use tradewind_core::{
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub struct Paging {
-    /// At most so many. Default: all
+    /// The most items. Default: all
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<NonZeroU32>,
-    /// Go on where a command with --limit has said that there are more
+    /// Where to go on: a command with `--limit` that had more printed it
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
 }
@@ -27,10 +27,11 @@ pub struct Paging {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Deployments {
-    /// Only those with this status, or with one of several between commas, such as failed,degraded
+    /// Only those with this status, or one of several, such as `failed,degraded`
     #[arg(long)]
     pub status: Option<OneOf<Status>>,
-    /// Only those with such labels: app=web, app!=web, app, !app, or several of these between commas
+    /// Only those with these labels: `app=web`, `app!=web`, `app`, `!app`, or several with commas
+    /// between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
@@ -40,10 +41,11 @@ pub struct Deployments {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Plans {
-    /// Only those with this status, or with one of several between commas, such as pending,approved
+    /// Only those with this status, or one of several, such as `pending,approved`
     #[arg(long)]
     pub status: Option<OneOf<PlanStatus>>,
-    /// Only those whose manifest has such labels: app=web, app!=web, app, !app, or several of these between commas
+    /// Only those whose manifest has these labels: `app=web`, `app!=web`, `app`, `!app`, or several
+    /// with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
@@ -53,7 +55,8 @@ pub struct Plans {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Revisions {
-    /// Only those that became this, or one of several between commas: rolling-out, healthy, failed, superseded
+    /// Only those with this outcome, or one of several: `rolling-out`, `healthy`, `failed`,
+    /// `superseded`
     #[arg(long)]
     pub status: Option<OneOf<Outcome>>,
     #[command(flatten)]
@@ -63,7 +66,7 @@ pub struct Revisions {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Tokens {
-    /// Only those with this status, or with one of several between commas: active, expired, revoked
+    /// Only those with this status, or one of several: `active`, `expired`, `revoked`
     #[arg(long)]
     pub status: Option<OneOf<TokenState>>,
     #[command(flatten)]
@@ -73,7 +76,7 @@ pub struct Tokens {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Plugins {
-    /// Only those with this status, or with one of several between commas: active, draining, rejected, removed
+    /// Only those with this status, or one of several: `active`, `draining`, `rejected`, `removed`
     #[arg(long)]
     pub status: Option<OneOf<PluginState>>,
     #[command(flatten)]
@@ -83,7 +86,8 @@ pub struct Plugins {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Regions {
-    /// Only those whose circuit is so, or in one of several states between commas: closed, open, half-open
+    /// Only those whose circuit is in this state, or in one of several: `closed`, `open`,
+    /// `half-open`
     #[arg(long)]
     pub status: Option<OneOf<Circuit>>,
     #[command(flatten)]
@@ -93,7 +97,8 @@ pub struct Regions {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Namespaces {
-    /// Only those with such labels: team=red, team!=red, team, !team, or several of these between commas
+    /// Only those with these labels: `team=red`, `team!=red`, `team`, `!team`, or several with
+    /// commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
@@ -103,10 +108,11 @@ pub struct Namespaces {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Offers {
-    /// Only this provider instance's
+    /// Only this provider instance
     #[arg(long)]
     pub provider: Option<String>,
-    /// Only those with such labels: platform=EKS, platform!=EKS, platform, !platform, or several of these between commas
+    /// Only those with these labels: `platform=EKS`, `platform!=EKS`, `platform`, `!platform`, or
+    /// several with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
@@ -116,12 +122,12 @@ pub struct Offers {
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 pub struct Decisions {
-    /// Only those that concern it
+    /// Only decisions that concern this deployment
     pub deployment: Option<String>,
-    /// At most so many. Default: 20
+    /// The most decisions. Default: `20`
     #[arg(long, value_name = "NUMBER")]
     pub limit: Option<NonZeroU32>,
-    /// Go on where a command with --limit has said that there are more
+    /// Where to go on: a command with `--limit` that had more printed it
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
 }

@@ -49,18 +49,18 @@ pub enum Kind {
     CloudDeployment,
 }
 
-/// What should run. Tradewind decides where.
+/// A deployment: what should run. Tradewind decides where.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(example = schema::example())]
 pub struct Manifest {
-    /// Always tradewind.dev/v1.
+    /// Always `tradewind.dev/v1`.
     pub api_version: ApiVersion,
-    /// Always CloudDeployment.
+    /// Always `CloudDeployment`.
     pub kind: Kind,
-    /// Its name and labels.
+    /// The name and the labels of the deployment.
     pub metadata: Metadata,
-    /// Its services and jobs, and where they may run.
+    /// The services and jobs of the deployment, and where they may run.
     pub spec: Spec,
 }
 
@@ -68,12 +68,12 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// Unique in its namespace.
+    /// The name, unique in its namespace.
     pub name: DeploymentName,
-    /// Default "default".
+    /// The namespace of the deployment. Default: the one that it is sent to, else `default`.
     #[serde(default = "Namespace::default_namespace")]
     pub namespace: Namespace,
-    /// Labels of the deployment, for selecting and for reports.
+    /// Labels of the deployment, for selectors and reports.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
@@ -83,92 +83,99 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("anyOf" = schema::something_to_run()))]
 pub struct Spec {
-    /// The policy instance that decides. Default: the daemon's default policy.
+    /// The policy instance that decides. Default: the namespace's policy, else the daemon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<InstanceName>,
-    /// Higher goes first when there is not enough for all. A task's own priority wins.
+    /// A higher priority goes first when there is not enough for all. A task's own priority wins.
     #[serde(default)]
     pub priority: i32,
-    /// Constraints for every task.
+    /// Constraints on the place of every task.
     #[serde(default, skip_serializing_if = "Placement::is_empty")]
     pub placement: Placement,
-    /// How a new version of a service takes the place of the old one.
+    /// How a new version of a service replaces the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<UpdateSpec>,
-    /// Long-running tasks, by name.
+    /// Tasks that run until they are deleted, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub services: IndexMap<TaskName, Service>,
     /// Tasks that run to their end, by name.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub jobs: IndexMap<TaskName, Job>,
-    /// How what fails is brought back, for every task.
+    /// How failed replicas of every task are brought back.
     #[serde(default, skip_serializing_if = "RecoverySpec::is_empty")]
     pub recovery: RecoverySpec,
-    /// For every service: new replicas are asked for in several places at once.
+    /// Requests new replicas of every service in several places at once. Default: one place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeSpec>,
-    /// Lets services move to where they cost less, if that is worth it. Absent: they stay where they are.
+    /// Lets services move to places that cost less. Default: the namespace's, else services stay
+    /// where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacement: Option<ReplacementSpec>,
-    /// Places where listed services must run, each in full. Without targets the policy chooses the places. Jobs are never pinned.
+    /// Places at which services must run in full. Jobs have no targets. Default: the policy chooses
+    /// the places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetSpec>,
 }
 
-/// One place of a multi-cloud deployment: every listed service runs there with all its replicas.
+/// One place of a deployment that runs on several clouds. Each listed service runs there with all
+/// its replicas.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetSpec {
-    /// A provider instance.
+    /// The provider instance.
     pub provider: InstanceName,
-    /// One of its regions; absent: any.
+    /// A region of the provider. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<crate::base::names::Region>,
-    /// Services that run here; absent: all.
+    /// The services that run at this target. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<TargetService>,
 }
 
-/// A service at a target. `type` names the kind of managed platform (`EKS`, `AKS`, `GKE`), matched against the offers' label `platform`.
+/// A service at a target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetService {
-    /// One of the services.
+    /// The name of one of the services.
     pub name: TaskName,
-    /// The kind of managed platform; absent: any.
+    /// The kind of managed platform, such as `EKS`, `AKS` or `GKE`. It is compared with the label
+    /// `platform` of offers. Default: any.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// Copies here. Default: the service's own.
+    /// Replicas at this target. Default: the service's `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
 }
 
-/// Hard constraints on where a task may run.
+/// Hard constraints on where a task may run. A list of a task replaces the deployment's list;
+/// labels add up.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Placement {
-    /// Provider instances that may be used; empty: all.
+    /// The provider instances that may be used. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<InstanceName>,
-    /// Regions that may be used; empty: all.
+    /// The regions that may be used. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<crate::base::names::Region>,
-    /// Whether offers that may be taken back at any time are allowed. Default: no.
+    /// Whether spot offers may be used. Their provider may take them back at any time. Default:
+    /// `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot: Option<bool>,
-    /// The most a replica may cost per hour.
+    /// The most that a replica may cost per hour, in US dollars. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_price: Option<MicroUsd>,
-    /// How replicas are spread, so that one failure does not take all.
+    /// Spreads the replicas of a task, so that one failure does not take all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<SpreadSpec>,
-    /// Tasks of the namespace with the same word run in one domain, all their replicas.
+    /// Tasks of a namespace with the same word run in one domain, with all their replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<AffinitySpec>,
-    /// Tasks of the namespace with the same word share no domain. Replicas of one task may: `spread` is for those.
+    /// Tasks of a namespace with the same word share no domain. Replicas of one task may share one;
+    /// use `spread` to separate them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anti_affinity: Option<AffinitySpec>,
-    /// Labels that the offer must carry.
+    /// Labels that an offer must have.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
@@ -198,73 +205,81 @@ macro_rules! task {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub struct $name {
-            /// A container image. Give an image, a command, or both.
+            /// The container image. Give `image`, `command`, or both.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub image: Option<String>,
-            /// The program and its arguments; with an image it replaces the entry point.
+            /// The program and its arguments. With an image, they replace its entry point.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub command: Vec<String>,
             /// Arguments for the image's own entry point.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub args: Vec<String>,
-            /// The folder it starts in. Default: the image's own, or one that the provider makes.
+            /// The folder in which the program starts. Default: the image's, or one that the
+            /// provider makes.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub working_directory: Option<String>,
-            /// The user it runs as: a name or a number, with a group after a colon. Default: the image's own.
+            /// The user that the program runs as: a name or a number, with a group after a colon.
+            /// Default: the image's.
             #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "forms::user")]
             #[schemars(schema_with = "forms::user_schema")]
             pub user: Option<String>,
-            /// Environment variables: a text, or `{secret: NAME, key: KEY}`. A variable gets a secret's value without one line end (`\n` or
-            /// `\r\n`) at its end. `PORT`, and `PORT_<NAME>` of a port, are the provider's: a text may only repeat the port's own number.
+            /// Environment variables by name: a text, or `{secret: NAME, key: KEY}`. The value of a
+            /// secret loses one line end (`\n` or `\r\n`) at its end. The provider sets `PORT`, and
+            /// `PORT_<NAME>` for each port; a text for them may only repeat the port's number.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             pub env: IndexMap<String, EnvSpec>,
-            /// Ports by name: a number, or `{port, published, protocol, expose}`. Port 0 or `{}` lets the provider choose.
+            /// Ports by name: a number, or the long form. With port 0 or `{}`, the provider chooses
+            /// the number.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             pub ports: IndexMap<PortName, PortSpec>,
-            /// Storage, each piece with the path at which it appears.
+            /// Storage, each with the path at which it appears.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub volumes: Vec<VolumeSpec>,
-            /// Networks to join, by name.
+            /// The names of the networks that it joins.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub networks: Vec<String>,
-            /// Files to put in place before it starts. A secret's value is written as it is, its last line end included.
+            /// Files that exist before the program starts. A secret's value is written unchanged,
+            /// with its last line end.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub files: Vec<FileSpec>,
             /// What one replica needs.
             #[serde(default)]
             pub resources: ResourcesSpec,
-            /// Hard limits where they differ from the resources.
+            /// Hard limits, where they differ from `resources`. Default: what `resources` asks for.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub limits: Option<LimitsSpec>,
-            /// How long it is expected to run, for the estimate of the cost: a service by the clock, a job on the reference machine, so that
-            /// faster ones need less. Default: a month (730 h) for services, an hour for jobs.
+            /// How long the task is expected to run; the estimate of the cost uses it. A service's
+            /// is time of the clock. A job's is time on the reference machine, so that faster
+            /// machines need less. Default: 730h for services, 1h for jobs.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub duration: Option<Millis>,
-            /// Higher goes first. Default: the deployment's.
+            /// A higher priority goes first. Default: the deployment's.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub priority: Option<i32>,
-            /// Constraints of this task, on top of the deployment's.
+            /// Constraints of this task, in addition to the deployment's.
             #[serde(default, skip_serializing_if = "Placement::is_empty")]
             pub placement: Placement,
-            /// How it is brought back when it fails. What is left out is the deployment's.
+            /// How its failed replicas are brought back. A field that is left out is the
+            /// deployment's.
             #[serde(default, skip_serializing_if = "RecoverySpec::is_empty")]
             pub recovery: RecoverySpec,
-            /// How it is asked to end. Default: TERM, and KILL after 10s.
+            /// How its program is asked to end. Default: TERM, and KILL after 10s.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub stop: Option<StopSpec>,
-            /// Labels for the provider to attach where it can.
+            /// Labels that the provider attaches where it can.
             #[serde(default, skip_serializing_if = "Labels::is_empty")]
             pub labels: Labels,
-            /// Provider-specific additions: a plugin's name to whatever that plugin documents.
+            /// Additions for one provider: the name of a plugin, and what that plugin documents.
             #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
             pub extensions: IndexMap<String, serde_json::Value>,
-            /// Copies. Default 1.
+            /// How many run. A service has 0 to 10000; a job at least 1, or 0 with `scale.min: 0`.
             #[serde(default = "one")]
             pub replicas: u32,
-            /// What moving one running copy costs, in US dollars: work that is lost, data that is copied. Default 0.
+            /// What the move of one running replica costs, in US dollars: lost work, copied data.
+            /// Default: `0`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub migration_cost: Option<MicroUsd>,
-            /// Lets the number of copies follow the load. Default: it stays as it is written.
+            /// Lets the number of replicas follow the load. Default: it stays as written.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub scale: Option<ScaleSpec>,
             $($(#[$m])* pub $field: $ty,)*
@@ -273,46 +288,49 @@ macro_rules! task {
 }
 
 task! {
-    /// A long-running task.
+    /// A task that runs until it is deleted.
     Service {
-        /// Decides whether a replica counts as ready. Default: it does once it has run for a second, and longer after failures in a row.
+        /// The check that decides whether a replica is ready. Default: it is ready once it has run
+        /// for a second, later after failures in a row.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         health: Option<HealthSpec>,
-        /// Decides whether a replica is restarted. Its failures count from the first success: of `startup`, of `health`, or of itself. A replica
-        /// that has none of these is restarted once it has failed for five minutes, counted from the check's first look. Default: health alone
-        /// never restarts one.
+        /// The check that decides whether a replica is restarted. Its failures count from the first
+        /// success of `startup`, of `health` or of itself. A replica without any success is
+        /// restarted when the check has failed for 5m from its first run. Default: no replica is
+        /// restarted because of a check.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         liveness: Option<HealthSpec>,
-        /// For a slow start: until it succeeds, `health` and `liveness` wait. A replica for which it has failed `unhealthyAfter` times is
-        /// restarted; the default is as many checks as five minutes hold.
+        /// The check of a slow start. `health` and `liveness` wait until it succeeds. A replica is
+        /// restarted when it has failed `unhealthyAfter` times in a row. Default: `health` and
+        /// `liveness` begin at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         startup: Option<HealthSpec>,
-        /// How a new version takes the place of the old one, where it differs from the deployment's.
+        /// How a new version replaces the old one. A field that is left out is the deployment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         update: Option<UpdateSpec>,
-        /// New replicas are asked for in several places at once. Default: the deployment's.
+        /// Requests new replicas in several places at once. Default: the deployment's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hedge: Option<HedgeSpec>,
-        /// What one copy is expected to send out of its region per hour, such as 2Gi.
+        /// What one replica is expected to send out of its region per hour. Default: `0`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         egress: Option<Bytes>,
-        /// Requests per second that all copies together are expected to serve.
+        /// Requests per second that all replicas together are expected to serve.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_rate: Option<f64>,
     }
 }
 
 task! {
-    /// A task that runs to its end. Each copy must succeed.
+    /// A task that runs to its end. Each replica must succeed.
     Job {
-        /// How often a failed copy is started again. A copy that is lost with its machine has not failed: it is made again, with all its
-        /// retries. Default 0.
+        /// How often a failed replica is started again, 0 to 1000. A replica that is lost with its
+        /// machine has not failed: it is made again, with all its retries.
         #[serde(default)]
         retries: u32,
-        /// The longest a copy may take from its first start to its end, all its attempts and the pauses between them together. It goes on
-        /// while a copy that had begun is lost, waits for a place, or is made elsewhere; what waits for its first start has all of it. A copy
-        /// past it is ended and has failed, whatever retries are left. Where `duration` is given, places on which one attempt would take longer are
-        /// not used.
+        /// The longest time from a replica's first start to its end, with all attempts and pauses.
+        /// It goes on while a replica that had begun is lost, waits for a place or is made
+        /// elsewhere. A replica beyond it is ended and has failed, whatever retries are left. With
+        /// `duration`, places on which one attempt takes longer are not used. Default: no limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Millis>,
     }
@@ -322,13 +340,13 @@ fn one() -> u32 {
     1
 }
 
-/// A secret's name, and the key inside it.
+/// A reference to a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretSpec {
-    /// The secret's name.
+    /// The name of the secret.
     pub secret: String,
-    /// The key inside it; absent: its only one.
+    /// The key inside the secret. Default: its only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
@@ -337,14 +355,15 @@ pub struct SecretSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PortLong {
-    /// The number the process listens on; 0: the provider chooses and passes it in `PORT_<NAME>`, and `PORT` for the first.
+    /// The number on which the program listens. With 0, the provider chooses it, and passes it in
+    /// `PORT_<NAME>`, and in `PORT` for the first port.
     pub port: u16,
-    /// The number that callers use; absent: the provider chooses.
+    /// The number that callers use. Default: the provider chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<u16>,
-    /// What is spoken there. Default tcp.
+    /// What is spoken there.
     pub protocol: Protocol,
-    /// Who may reach it. Default internal.
+    /// Who may reach it.
     pub expose: Exposure,
 }
 
@@ -354,19 +373,19 @@ pub struct PortLong {
 pub struct VolumeSpec {
     /// The absolute path inside the workload.
     pub path: String,
-    /// Whether writing is refused. Default: no.
+    /// Whether writing is refused.
     #[serde(default)]
     pub read_only: bool,
-    /// A named volume of this deployment that outlives the replica, with its size; absent: scratch space.
+    /// The name of a volume of this deployment that outlives the replica. Default: scratch space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A path of the machine. Needs a grant.
+    /// A path of the machine. It needs a grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<String>,
-    /// The least it must hold. A named volume needs one.
+    /// The least that the volume must hold. A named volume needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
-    /// The class of storage, in the provider's words. Only for a named volume.
+    /// The class of storage, in the provider's words. Only a named volume has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
 }
@@ -375,15 +394,17 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
-    /// Where the file appears: absolute, or relative to the working folder. Not inside a volume that is named or a path of the machine.
+    /// Where the file appears: absolute, or relative to the working folder. Not inside a named
+    /// volume or a path of the machine.
     pub path: String,
-    /// The content as text. Give this or a secret.
+    /// The content as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// The content as a secret. Give this or a content.
+    /// The secret whose value is the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretSpec>,
-    /// POSIX permission bits, one to four octal digits: "644" in quotes, or 0644 or 0o644. Default "644".
+    /// POSIX permission bits, one to four octal digits: `"644"` in quotes, or `0644`, or `0o644`.
+    /// Default: `"644"`.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -393,18 +414,18 @@ pub struct FileSpec {
     pub mode: Option<String>,
 }
 
-/// What one copy needs. Default: 100m and 128Mi.
+/// What one replica needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ResourcesSpec {
-    /// Processor cores: 2, 0.5 or 500m.
+    /// Processor cores.
     pub cpu: MilliCpu,
-    /// Memory, such as 512Mi.
+    /// Memory.
     pub memory: Bytes,
-    /// Local disk, such as 10Gi.
+    /// Local disk. Default: `0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
-    /// A number of accelerators of any kind, or `{kind, count, memory}`.
+    /// A number of accelerators of any kind, or the long form. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuSpec>,
 }
@@ -420,18 +441,19 @@ impl Default for ResourcesSpec {
     }
 }
 
-/// Hard limits of one copy. What is absent is limited to what `resources` asks for. They claim no room: places are found, and room is promised,
-/// by `resources`.
+/// Hard limits of one replica. A field that is left out is what `resources` asks for. Limits
+/// reserve nothing: places are found by `resources`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LimitsSpec {
-    /// Processor cores, at least what is asked for.
+    /// Processor cores, at least as many as `resources.cpu`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<MilliCpu>,
-    /// Memory, at least what is asked for. What all processes of a copy fill counts; a copy that takes more is ended.
+    /// Memory of all processes of a replica, at least `resources.memory`. A replica that takes more
+    /// is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
-    /// Local disk, such as 10Gi.
+    /// Local disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
 }
@@ -440,43 +462,44 @@ pub struct LimitsSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StopSpec {
-    /// Default TERM.
+    /// The signal: `TERM`, `INT`, `QUIT`, `HUP`, `KILL`, `USR1` or `USR2`. Default: `TERM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// How long it may take until it is killed. Default 10s.
+    /// How long the program has until it is killed; at most 1day. Default: `10s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Millis>,
 }
 
-/// A health check. Give exactly one of `http`, `tcp`, `command`.
+/// A check of a replica. Give exactly one of `http`, `tcp` and `command`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HealthSpec {
     /// The path that must answer with a status of 200 to 399.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
-    /// True: the port must accept a connection.
+    /// With `true`, the port must accept a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<bool>,
-    /// A command that must end with 0.
+    /// The command that must end with 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// The port's name. Default: the first port.
+    /// The name of the port. Default: the first port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<PortName>,
-    /// How long after the start the first check comes. Default 0s.
+    /// The time from the start to the first check. Default: `0s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<Millis>,
-    /// Default 5s (the first check comes at once and repeats quickly until it succeeds).
+    /// The time between two checks. Until the first success, checks repeat faster. Default: `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Millis>,
-    /// Default 2s.
+    /// How long one check may take. Default: `2s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
-    /// Consecutive successes until healthy. Default 1.
+    /// Successes in a row until the replica is healthy, 1 to 1000. Default: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy_after: Option<u32>,
-    /// Consecutive failures until unhealthy. Default 3; of `startup`, as many as five minutes hold.
+    /// Failures in a row until the replica is unhealthy, 1 to 1000. Default: 3; of `startup`, as
+    /// many as 5m hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unhealthy_after: Option<u32>,
 }

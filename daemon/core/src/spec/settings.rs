@@ -9,13 +9,13 @@ use crate::base::units::{Bytes, Millis};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyFallback {
-    /// Nobody: what runs stays, and the policy is asked again later.
+    /// Nobody. What runs stays, and the policy is asked again later.
     Fail,
-    /// The daemon's own order by cost, told as such.
+    /// The daemon's own order by cost. The decision says so.
     BuiltIn,
 }
 
-/// What happens to offers whose quotes are older than they are good for.
+/// What happens to offers with quotes that are not valid any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StaleQuotes {
@@ -25,38 +25,41 @@ pub enum StaleQuotes {
     Mark,
 }
 
-/// What compiling components may take. The numbers that begin with `max` are of one component, all its modules and inner components together.
-/// What compiling costs grows faster than some of them, so the size of the file alone bounds nothing.
+/// Limits of the compilation of components. A number that begins with `max` holds for one component
+/// with all its modules and inner components. The cost of compiling grows faster than some of these
+/// numbers, so the size of the file alone bounds nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct CompileBounds {
-    /// Of all functions together. Default 64Mi.
+    /// The size of all functions together.
     pub max_code: Bytes,
-    /// Of the largest function. Default 256Ki.
+    /// The size of the largest function.
     pub max_function: Bytes,
-    /// Blocks, loops and branches within one another. Default 2000: a `switch` takes one for each of its cases.
+    /// The depth of blocks, loops and branches within one another. A `switch` takes one for each of
+    /// its cases.
     pub max_nesting: u32,
-    /// Loops within one another. Default 100.
+    /// The depth of loops within one another.
     pub max_loops: u32,
-    /// Local variables of one function, its parameters left out. Default 5000.
+    /// The local variables of one function, without its parameters.
     pub max_locals: u32,
-    /// Default 50000.
+    /// The number of functions.
     pub max_functions: u32,
-    /// Of functions and of interfaces. Default 20000.
+    /// The number of types of functions and interfaces.
     pub max_types: u32,
-    /// Core modules and inner components. Default 100.
+    /// The number of core modules and inner components.
     pub max_modules: u32,
-    /// Component nesting. Default 5.
+    /// The depth of components within one another.
     pub max_depth: u32,
-    /// Of modules and of components. Default 500.
+    /// The number of instances of modules and components.
     pub max_instances: u32,
-    /// The longest that compiling a component may take, and comparing settings with a plugin's schema. Default 1m.
+    /// The longest time to compile a component, and to compare settings with a plugin's schema.
     pub deadline: Millis,
-    /// The most processor time that it may take, on all processors together. Default 2m.
+    /// The most processor time to compile a component, on all processors together.
     pub processor: Millis,
-    /// The most memory that it may take. Default 2Gi.
+    /// The most memory to compile a component. At least 128Mi.
     pub memory: Bytes,
-    /// Components compiled at once. Half of them may be uploads, and one of each token. Default 4.
+    /// The most components that are compiled at one time. At most half of them are uploads, and one
+    /// token has one of them.
     pub concurrent: u32,
 }
 

@@ -19,12 +19,12 @@ pub use crate::base::names::Labels;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Accelerator {
-    /// The kind (`nvidia-l4`); empty for any.
+    /// The kind, such as `nvidia-l4`. Empty: any.
     #[serde(default)]
     pub kind: String,
     /// How many one replica needs.
     pub count: u32,
-    /// The least memory of each; 0 for any.
+    /// The least memory of each. With 0, any.
     #[serde(default)]
     pub memory: Bytes,
 }

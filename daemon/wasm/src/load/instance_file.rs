@@ -10,8 +10,9 @@ use tradewind_core::{
 /// The largest instance file, in bytes.
 pub(crate) const SIZE_CAP: u64 = 1 << 20;
 
+/// The text is no instance file.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     #[error("the instance file is not UTF-8")]
     NotText,
     #[error("the instance file is not valid: {0}")]
@@ -51,6 +52,14 @@ struct Document {
     limits: Limits,
     #[serde(default)]
     grants: Grants,
+}
+
+/// Checks the text of an instance file. Whether the plugin accepts its settings is not looked at.
+///
+/// # Errors
+/// When the text is no TOML of this shape; the message names the place and the field.
+pub fn check(text: &[u8]) -> Result<(), Error> {
+    InstanceFile::parse(text).map(drop)
 }
 
 impl InstanceFile {

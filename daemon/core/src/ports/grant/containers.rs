@@ -80,9 +80,11 @@ pub struct RegistryGrant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RegistrySource {
-    /// As images begin with it: `registry.example.com`, `registry.example.com:5000`, `docker.io`.
+    /// The host, as images begin with it: `registry.example.com`, `registry.example.com:5000`,
+    /// `docker.io`.
     pub host: String,
-    /// A value of the form `user:password`. Absent: it is asked without one.
+    /// Where the login comes from, a value of the form `user:password`: as in `credentials`, or
+    /// `{ credential = "NAME" }` for one of those. Default: the registry is asked without a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<CredentialSource>,
 }

@@ -8,14 +8,14 @@ use crate::{
     spec::policy_call::{Group, Spread},
 };
 
-/// Tasks of one namespace that bear the same word.
+/// Tasks of one namespace with the same word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AffinitySpec {
-    /// The word that they have in common.
+    /// The word that these tasks have in common.
     pub with: AffinityWord,
-    /// What they share, or must not share. Where they name different ones the strictest counts: the narrowest for affinity, the widest for
-    /// antiAffinity.
+    /// The domain that they share, or must not share. Where they name different ones, the narrowest
+    /// holds for `affinity` and the widest for `antiAffinity`.
     pub domain: AffinityDomain,
 }
 

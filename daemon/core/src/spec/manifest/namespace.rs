@@ -23,18 +23,18 @@ pub enum Kind {
     Namespace,
 }
 
-/// What a namespace may spend and hold.
+/// A namespace: what its deployments may spend and hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NamespaceManifest", example = example())]
 pub struct Document {
-    /// Always tradewind.dev/v1.
+    /// Always `tradewind.dev/v1`.
     pub api_version: ApiVersion,
-    /// Always Namespace.
+    /// Always `Namespace`.
     pub kind: Kind,
-    /// Its name and labels.
+    /// The name and the labels of the namespace.
     pub metadata: Metadata,
-    /// Its limits.
+    /// The limits of the namespace.
     #[serde(default)]
     pub spec: Spec,
 }
@@ -54,7 +54,7 @@ fn example() -> serde_json::Value {
 pub struct Metadata {
     /// The name.
     pub name: Namespace,
-    /// For selecting and for reports.
+    /// Labels of the namespace, for selectors and reports.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
@@ -64,19 +64,21 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "NamespaceSpec")]
 pub struct Spec {
-    /// Money. Absent: no limit.
+    /// The money that it may spend. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// What its deployments may hold in all. What is absent has no limit.
+    /// What its deployments may hold together. Default: no limit.
     #[serde(default, skip_serializing_if = "Quota::is_none")]
     pub quota: Quota,
     /// The policy instance of deployments that name none. Default: the daemon's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<InstanceName>,
-    /// Whether deployments change through approved plans only. Default: the daemon's.
+    /// Whether deployments change through approved plans only. Default: the daemon's setting
+    /// `plans.approval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
-    /// How services of deployments that say nothing themselves move when prices do. Absent: they stay where they are.
+    /// How services of deployments without `replacement` move when prices change. Default: they
+    /// stay where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacement: Option<ReplacementSpec>,
 }
@@ -85,10 +87,10 @@ pub struct Spec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Approval {
-    /// Nobody: manifests are applied as they come.
+    /// A manifest is applied when it comes.
     #[default]
     None,
-    /// Somebody other than the author of its stored plan.
+    /// Somebody other than the author approves a stored plan first.
     Required,
 }
 
@@ -96,13 +98,14 @@ pub enum Approval {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Budget {
-    /// The most per hour, of everything that runs at once.
+    /// The most per hour, in US dollars, for all that runs at one time. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hourly: Option<MicroUsd>,
-    /// The most per calendar month (UTC), as forecast from what has been spent and what runs.
+    /// The most per calendar month (UTC), in US dollars. The forecast counts: what was spent, and
+    /// what runs until the end of the month. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly: Option<MicroUsd>,
-    /// What is done, in this order, until it fits. Default: queue.
+    /// What is done until it fits: one action, or several in their order. Default: `queue`.
     #[serde(default, skip_serializing_if = "OnExceeded::is_default")]
     pub on_exceeded: OnExceeded,
 }
@@ -111,11 +114,13 @@ pub struct Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
-    /// It waits. Always the last resort.
+    /// The task waits. It is always the last resort.
     Queue,
-    /// Cheaper offers, and fewer replicas of services, down to the least that each may have.
+    /// Tasks take cheaper offers, and services fewer replicas, down to the least that each may
+    /// have.
     StepDown,
-    /// Tasks of a lower priority make room; when the spending itself outgrows the budget, the lowest priority goes first.
+    /// Tasks of a lower priority make room. When the spending itself outgrows the budget, the
+    /// lowest priority goes first.
     Evict,
 }
 
@@ -135,7 +140,7 @@ impl Action {
 #[serde(transparent)]
 pub struct OnExceeded(pub Vec<Action>);
 
-/// Absent: no limit.
+/// What the deployments of a namespace may hold together. A field that is left out has no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Quota {
@@ -151,13 +156,14 @@ pub struct Quota {
     /// Replicas of all tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u32>,
-    /// Groups of replicas of one task at one place.
+    /// Allocations: groups of replicas of one task at one place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocations: Option<u32>,
     /// Deployments of which something runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployments: Option<u32>,
-    /// What its deployments, their revisions and its plans take in the daemon's state. What would take more is refused.
+    /// The room that its deployments, their revisions and its plans take in the daemon's state.
+    /// What takes more is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Bytes>,
 }

@@ -14,28 +14,31 @@ use crate::{
     },
 };
 
-/// How replicas that fail, or whose place does not answer any more, are brought back. Each field that a task leaves out is the deployment's.
-/// Replicas that their provider starts again by itself count too; the pauses are then the provider's where it can't be told them.
+/// How failed replicas, and replicas whose place does not answer, are brought back. A field that a
+/// task leaves out is the deployment's. Restarts that a provider makes by itself count too; their
+/// pauses are the provider's where it takes none from the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecoverySpec {
-    /// The pause before the first new attempt; it doubles with every failure. Default 1s.
+    /// The pause before the first new attempt. It doubles with every failure. Default: `1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_pause: Option<Millis>,
-    /// The longest pause between attempts. Default 5m.
+    /// The longest pause between attempts. Default: `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longest_pause: Option<Millis>,
-    /// After being well for so long the failures are forgotten. Default 10m.
+    /// How long a replica must be well until its failures are forgotten. Default: `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_after: Option<Millis>,
-    /// So many failures in a row in the same place, and another place is sought; 0: never. Default 3.
+    /// After this many failures in a row in one place, the replica goes to another place. With 0,
+    /// it stays. Default: `3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<u32>,
-    /// The most replicas that are replaced at once, as a number or in percent. Default 25%, and at least 1.
+    /// The most replicas that are replaced at one time. Default: 25%, and at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<PortionSpec>,
-    /// How long a place may be silent until its replicas count as lost and others take over elsewhere. Default 2m for services; never for jobs,
-    /// which might run twice.
+    /// How long a place may be silent until its replicas count as lost and others take over
+    /// elsewhere. A job takes it from itself alone, because it might run twice. Default: 2m for
+    /// services, never for jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Millis>,
 }
@@ -47,13 +50,13 @@ impl RecoverySpec {
     }
 }
 
-/// New replicas are asked for in several places at once; the first that is ready is kept.
+/// Requests new replicas in several places at once. The first that is ready stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HedgeSpec {
-    /// How many places are asked, 2 to 5; 1 switches it off for a service.
+    /// How many places are asked: 2 to 5. With 1, a service has no hedge.
     pub offers: u32,
-    /// How long they have until one must be ready. Default 2m.
+    /// How long they have until one must be ready. Default: `2m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Millis>,
     /// The most that the additional places may cost together, in US dollars. Default: no limit.

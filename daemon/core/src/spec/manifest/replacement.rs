@@ -8,26 +8,29 @@ use crate::{
     spec::rules::replacement::Rule,
 };
 
-/// Lets services move when prices have, if that is worth it. Absent: as their namespace says, by default they stay where they are.
+/// Lets services move when prices change, if the move pays. It holds for the deployment that has
+/// it, or for those of a namespace that have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReplacementSpec {
-    /// How far savings are counted ahead. Default 24h.
+    /// The time ahead over which savings count. Default: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub horizon: Option<Millis>,
-    /// What moving one replica costs, in US dollars: it has to be saved within the horizon. Default 0.
+    /// What the move of one replica costs, in US dollars. The move must save it within `horizon`.
+    /// Default: `0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration_cost: Option<MicroUsd>,
-    /// The least amount that a move saves per hour, in US dollars. Default 0.
+    /// The least that a move must save per hour, in US dollars. Default: `0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_saving: Option<MicroUsd>,
-    /// The least share of its cost that a move saves. Default 10%.
+    /// The least share of its cost that a move must save. Default: `10%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_share: Option<Percent>,
-    /// How long a service stays where it was placed. Default 1h.
+    /// How long a service stays where it was placed. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Millis>,
-    /// The most replicas of the deployment that move within an hour; 0: none do, whatever the namespace says. Default 10.
+    /// The most replicas of the deployment that move within an hour. With 0, none moves, whatever
+    /// the namespace says. Default: `10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_moves: Option<u32>,
 }

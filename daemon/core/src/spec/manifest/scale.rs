@@ -14,42 +14,45 @@ use crate::{
 
 const IDLE: Millis = Millis::from_secs(600);
 
-/// Copies that follow the load. `replicas` is what the task begins with.
+/// How the number of replicas follows the load. A task begins with its `replicas`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScaleSpec {
-    /// The fewest copies. Default 1; with 0 there are none while there is nothing to do.
+    /// The fewest replicas. With 0, none runs while there is no load.
     #[serde(default = "one")]
     pub min: u32,
-    /// The most copies.
+    /// The most replicas.
     pub max: u32,
-    /// What each copy shall carry. Where several are given, the one that asks for the most copies decides.
+    /// The load that each replica shall carry. With several, the one that asks for the most
+    /// replicas decides.
     pub target: ScaleTarget,
-    /// For how long a change must be asked for before it is made.
+    /// How long a change must be needed before it is made.
     #[serde(default, skip_serializing_if = "Stabilization::is_default")]
     pub stabilization: Stabilization,
-    /// After so long without any load there are no copies at all. Only with `min: 0`. Default 10m.
+    /// The time without any load after which no replica runs. Only with `min: 0`. Default: `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Millis>,
-    /// How far the load may be off its target before anything changes. Default 10%.
+    /// How far the load may be from its target before the number changes; at most 50%. Default:
+    /// `10%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Percent>,
-    /// By how much it may grow within 15 seconds; four copies are always allowed. Default 100%.
+    /// How much the number may grow within 15 seconds; at most 1000%. Four replicas are always
+    /// allowed. Default: `100%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_step: Option<Percent>,
 }
 
-/// The load that one copy shall carry. Give at least one.
+/// The load that one replica shall carry. Give at least one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScaleTarget {
-    /// The processor time in use, as a share of what `resources.cpu` asks for.
+    /// The processor time in use, as a share of `resources.cpu`: 1% to 1000%.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Percent>,
     /// Requests per second, as the provider reports them or as pushed under the name `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<f64>,
-    /// A measure that is pushed through the API, counted over all copies.
+    /// A measure that is pushed through the API, counted over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<MetricTarget>,
 }
@@ -58,9 +61,9 @@ pub struct ScaleTarget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricTarget {
-    /// The name it is pushed under.
+    /// The name under which it is pushed.
     pub name: MetricName,
-    /// How much of it one copy shall have.
+    /// How much of it one replica shall have.
     pub value: f64,
 }
 
@@ -68,9 +71,9 @@ pub struct MetricTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Stabilization {
-    /// Before it grows. Default 0s.
+    /// Before the number grows.
     pub up: Millis,
-    /// Before it shrinks. Default 5m.
+    /// Before the number shrinks.
     pub down: Millis,
 }
 

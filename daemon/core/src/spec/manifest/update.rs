@@ -9,35 +9,39 @@ use crate::{
     spec::rules::rollout::{CanaryStep, Percent, Share, Strategy, Update},
 };
 
-/// How a new version takes the place of the old one.
+/// How a new version of a service replaces the old one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct UpdateSpec {
-    /// Default rolling. What can't run twice (fixed ports of a plain command, published ports, a persistent volume) is always recreated.
+    /// In which order old replicas go and new ones come. A task that can't run twice in one place
+    /// is always recreated: fixed ports of a plain command, published ports, a persistent volume.
+    /// Default: `rolling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// Replicas that may exist beyond those that are wanted. Default 1.
+    /// Replicas that may exist beyond the wanted number. Default: `1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_surge: Option<Share>,
-    /// Replicas that may be missing meanwhile. Default 0.
+    /// Replicas that may be missing during the update. Default: `0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<Share>,
-    /// How long a replica must have been ready before it counts. Default 0s.
+    /// How long a replica must be ready before it counts. Default: `0s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_ready: Option<Millis>,
-    /// The update has failed when it makes no progress for so long. Default 10m.
+    /// An update without progress for this time has failed. Default: `10m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Millis>,
-    /// How long a replica goes on serving after it has been taken off the endpoints. Default 1s.
+    /// How long a replica goes on serving after it left the endpoints. Default: `1s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Millis>,
-    /// Whether a failed update returns to the last healthy revision by itself. Default yes.
+    /// Whether a failed update returns to the last healthy revision. Default: `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<bool>,
-    /// The stages of a canary, with growing weights; after the last it goes on to all.
+    /// The stages of a canary, with growing weights. After the last one the update goes on to all
+    /// replicas.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<CanaryStepSpec>,
-    /// How long the old set of blue-green stays after the switch, for an instant return. Default 5m.
+    /// How long the old replicas of `blue-green` stay after the switch, for an instant return.
+    /// Default: `5m`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Millis>,
 }
@@ -48,7 +52,7 @@ pub struct UpdateSpec {
 pub struct CanaryStepSpec {
     /// The new version's share of the replicas and of the traffic.
     pub weight: Percent,
-    /// How long it lasts. Absent: until it is promoted.
+    /// How long the stage lasts. Default: until somebody promotes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Millis>,
 }

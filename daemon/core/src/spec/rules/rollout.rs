@@ -12,14 +12,14 @@ use crate::base::units::{Millis, UnitError};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// A few at a time.
+    /// A few replicas at a time.
     #[default]
     Rolling,
-    /// All old ones go first.
+    /// All old replicas go first.
     Recreate,
-    /// A share first, which has to prove itself.
+    /// A share of new replicas goes first, and has to prove itself.
     Canary,
-    /// A whole new set beside the old one, then all traffic at once.
+    /// A whole new set runs beside the old one, then takes all traffic at once.
     BlueGreen,
 }
 
