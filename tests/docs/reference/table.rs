@@ -30,8 +30,13 @@ pub(super) fn code(text: impl std::fmt::Display) -> String {
 
 pub(super) fn lowered(text: &str) -> String {
     let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_lowercase().to_string());
-    first.unwrap_or_default() + chars.as_str()
+    match (chars.next(), chars.clone().next()) {
+        // An abbreviation stays as it is.
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().to_string() + chars.as_str()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 pub(super) fn table<const N: usize>(
