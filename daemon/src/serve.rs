@@ -451,14 +451,14 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     let controller = controller::start(controller_options(config), surroundings)
         .await
         .map_err(|e| Error::Controller(Box::new(e)))?;
-    // Beside the start: it waits for the reconciler, which has much to do then.
-    let folder = config.secrets.clone();
-    let (controls, tokens, host) = (controller.handle(), identities.clone(), plugins.handle());
-    tokio::task::spawn_blocking(move || {
-        let mut known = controls.namespace_names();
-        known.extend(tokens.namespaces());
-        secrets::warn(&folder, &known, &controls.secrets(), &host);
-    });
+    let mut known = controller.handle().namespace_names();
+    known.extend(identities.namespaces());
+    secrets::warn(
+        &config.secrets,
+        &known,
+        &controller.handle().secrets(),
+        &plugins.handle(),
+    );
     tokio::spawn(vital::part(
         "record of plugins",
         plugin_events::record(plugins.handle(), controller.handle()),

@@ -156,14 +156,6 @@ impl Store for Database {
             .await
     }
 
-    async fn beginnings(&self, prefix: &str, bytes: usize) -> Result<Listing, store::Error> {
-        let prefix = prefix.to_owned();
-        self.inner
-            .readers
-            .run(move |connection| tables::beginnings(connection, &prefix, bytes))
-            .await
-    }
-
     /// Once it waits in line it is written, even if the caller stops waiting for the answer.
     async fn commit(&self, txn: Txn) -> Result<Revision, store::Error> {
         writer::check_size(&txn)

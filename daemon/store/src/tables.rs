@@ -1,7 +1,7 @@
 //! Every statement that reads or writes the tables. It knows nothing of threads, and leaves transactions to its callers
 //! except where a read must be of one moment.
 
-use rusqlite::{Connection, OptionalExtension, Params, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 
 use tradewind_core::store::{Change, Expect, Listing, Record, Revision, Write};
 
@@ -106,28 +106,13 @@ pub(crate) fn get(connection: &Connection, key: &str) -> Result<Option<Record>> 
 }
 
 pub(crate) fn list(connection: &Connection, prefix: &str) -> Result<Listing> {
-    let sql = "SELECT key, value, revision FROM kv WHERE key >= ?1 ORDER BY key";
-    listing(connection, sql, params![prefix], prefix)
-}
-
-pub(crate) fn beginnings(connection: &Connection, prefix: &str, bytes: usize) -> Result<Listing> {
-    let sql = "SELECT key, coalesce(substr(value, 1, ?2), x''), revision FROM kv WHERE key >= ?1 ORDER BY key";
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    listing(connection, sql, params![prefix, bytes], prefix)
-}
-
-fn listing(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    prefix: &str,
-) -> Result<Listing> {
     let snapshot = connection.unchecked_transaction()?;
     let revision = Revision(head(&snapshot)?.revision);
     let mut records = Vec::new();
     // Keys compare as bytes, so all that share a prefix follow one another, from the prefix itself on.
-    let mut statement = snapshot.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
+    let mut statement = snapshot
+        .prepare_cached("SELECT key, value, revision FROM kv WHERE key >= ?1 ORDER BY key")?;
+    let mut rows = statement.query([prefix])?;
     while let Some(row) = rows.next()? {
         if !row.get_ref(0)?.as_str()?.starts_with(prefix) {
             break;

@@ -257,15 +257,6 @@ pub trait Store: Send + Sync {
     /// Every key that starts with `prefix`, as of one revision.
     async fn list(&self, prefix: &str) -> Result<Listing, Error>;
 
-    /// Like `list`, but of each value no more than its first `bytes`.
-    async fn beginnings(&self, prefix: &str, bytes: usize) -> Result<Listing, Error> {
-        let mut listing = self.list(prefix).await?;
-        for record in &mut listing.records {
-            record.value.truncate(bytes);
-        }
-        Ok(listing)
-    }
-
     /// # Errors
     /// `Conflict` when an expectation does not hold; nothing is written then.
     async fn commit(&self, txn: Txn) -> Result<Revision, Error>;

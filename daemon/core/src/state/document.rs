@@ -124,23 +124,12 @@ fn at(key: &str, error: Error) -> store::Error {
 /// `Newer` for the first document, in the order of `kinds`, that is of a newer version; `Backend` for one that has no version.
 pub async fn check(store: &dyn Store, kinds: &[(&str, u32)]) -> Result<(), store::Error> {
     for (prefix, known) in kinds {
-        for record in store.beginnings(prefix, BEGINNING).await?.records {
-            let whole = match written(&record.value) {
-                Some(_) => record,
-                // None: it has been deleted since.
-                None => match store.get(&record.key).await? {
-                    Some(record) => record,
-                    None => continue,
-                },
-            };
-            readable(&whole.value, *known).map_err(|e| at(&whole.key, e))?;
+        for record in store.list(prefix).await?.records {
+            readable(&record.value, *known).map_err(|e| at(&record.key, e))?;
         }
     }
     Ok(())
 }
-
-/// Bytes of a document in which its version stands, as this module writes it.
-const BEGINNING: usize = 24;
 
 /// A document's version, if it is not above the one that is known.
 ///
@@ -169,7 +158,12 @@ fn version(bytes: &[u8]) -> Result<u32, serde_json::Error> {
         1
     }
 
-    match written(bytes) {
+    // As this module writes it, without reading the rest.
+    let written = bytes
+        .strip_prefix(br#"{"v":"#)
+        .and_then(|rest| rest.split(|b| !b.is_ascii_digit()).next());
+    let number = written.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    match number {
         Some(number) => Ok(number),
         None if bytes.trim_ascii_start().starts_with(b"{") => {
             Ok(serde_json::from_slice::<Head>(bytes)?.v)
@@ -177,13 +171,6 @@ fn version(bytes: &[u8]) -> Result<u32, serde_json::Error> {
         // Before all documents were objects.
         None => Ok(first()),
     }
-}
-
-/// The version, where it stands as this module writes it. The rest of the document is not read.
-fn written(bytes: &[u8]) -> Option<u32> {
-    let rest = bytes.strip_prefix(br#"{"v":"#)?;
-    let digits = rest.get(..rest.iter().position(|b| !b.is_ascii_digit())?)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
