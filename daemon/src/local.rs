@@ -5,7 +5,6 @@ mod config;
 mod conformance;
 mod credentials;
 mod error;
-mod owner;
 mod render;
 mod restore;
 mod simulate;

@@ -7,6 +7,7 @@
 mod clouds;
 mod installation;
 mod local;
+mod owner;
 mod serve;
 #[cfg(test)]
 mod tests;

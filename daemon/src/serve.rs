@@ -42,7 +42,7 @@ use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_store::Database;
 use tradewind_wasm::{Compiling, Program};
 
-use crate::{clouds::Clouds, installation, local::COMPILE};
+use crate::{clouds::Clouds, installation, local::COMPILE, owner};
 use tradewind_config::{
     Config, Effective, Overrides, environment,
     runtime_file::{Daemon, RuntimeFile},
@@ -66,6 +66,8 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    NotOurs(#[from] owner::NotOurs),
     #[error("encryption is not possible")]
     Tls(#[from] tradewind_http::tls::Error),
     #[error("the address \"{address}\" of the setting \"listen\" can't be used")]
@@ -154,6 +156,10 @@ pub fn run(overrides: &Overrides) -> Result<(), Error> {
     let effective = Effective::load(overrides, environment)?;
     logging::start(&effective.config.log)?;
     owners::trust_anybody(effective.config.reload.trust_any_owner);
+    if !effective.config.reload.trust_any_owner {
+        // The folder may be a volume that somebody else has made.
+        owner::check(&effective.config.data.join("state.db"))?;
+    }
     for (setting, source) in effective
         .sources
         .iter()

@@ -87,10 +87,10 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
     std::fs::copy(hello(), system.path("usr/local/bin/hello"))?;
     let manifest =
         web("web", 2, "packaged").replace(&hello().display().to_string(), "/usr/local/bin/hello");
-    std::fs::write(system.path("root/web.yaml"), manifest)?;
+    std::fs::write(system.path("srv/web.yaml"), manifest)?;
 
     system.start()?;
-    system.run(&["tradewind", "apply", "-f", "/root/web.yaml"])?;
+    system.run(&["tradewind", "apply", "-f", "/srv/web.yaml"])?;
     let before = system.json(&["tradewind", "-o", "json", "get", "web"])?;
     assert_eq!(before["status"], "running", "{before:#}");
     let _ = rustls::crypto::ring::default_provider().install_default();

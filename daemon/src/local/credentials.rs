@@ -7,8 +7,8 @@ use serde::Serialize;
 use tradewind_core::grant::CredentialSource;
 use tradewind_credentials::{Secret, owners};
 
-use super::{Error, owner};
-use crate::serve;
+use super::Error;
+use crate::{owner, serve};
 use tradewind_cli::{
     args::{Credential, Globals},
     output::{Mood, Output},

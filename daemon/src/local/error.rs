@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use tradewind_cli::Local;
 
+use crate::owner::NotOurs;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// As any command's.
@@ -43,9 +45,8 @@ pub enum Error {
     Simulation(#[from] tradewind_simulate::Error),
     #[error("the state can't be opened")]
     Open(#[source] tradewind_store::Error),
-    /// Its daemon could not read what this process would write.
-    #[error("the data folder \"{}\" is that of user {user}", data.display())]
-    NotOurs { data: PathBuf, user: String },
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
     #[error(transparent)]
     Identity(#[from] tradewind_http::identity::Error),
 }
@@ -74,12 +75,11 @@ impl From<Error> for tradewind_cli::Error {
             Error::Unasked => Some("read the list, then say it with --yes".to_owned()),
             Error::Serve(e) => match e.as_ref() {
                 crate::serve::Error::Second(e) => e.remedy().map(str::to_owned),
+                crate::serve::Error::NotOurs(e) => Some(e.remedy()),
                 _ => None,
             },
             Error::Open(_) => Some("stop the daemon first".to_owned()),
-            Error::NotOurs { user, .. } => {
-                Some(format!("run it as that user: `sudo -u {user} tradewind …`"))
-            }
+            Error::NotOurs(e) => Some(e.remedy()),
             _ => None,
         };
         let may_be_unheard = matches!(error, Error::Serve(_));

@@ -8,8 +8,8 @@ use std::{
 use tradewind_cli::{Globals, Output, overrides, tame};
 use tradewind_config::{ADMIN_FILE, Effective, environment};
 
-use super::{Error, owner};
-use crate::serve;
+use super::Error;
+use crate::{owner, serve};
 
 /// Shows what a backup would bring into force, asks, and puts it back. Without a file: only says that the daemon which made the restored backup
 /// has ended.

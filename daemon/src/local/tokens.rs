@@ -6,7 +6,8 @@ use tradewind_config::{Effective, environment};
 use tradewind_core::capability::Clock;
 use tradewind_store::{Database, Options};
 
-use super::{Error, owner};
+use super::Error;
+use crate::owner;
 
 /// Makes the admin token anew, without a daemon.
 pub fn reset(globals: &Globals) -> Result<(), Error> {

@@ -164,6 +164,42 @@ async fn a_secret_that_others_may_read_is_not_passed() -> Result<()> {
     Ok(())
 }
 
+/// Root could write it, and its daemon could not read that any more.
+#[tokio::test]
+async fn a_state_of_another_user_is_left_to_that_user() -> Result<()> {
+    if !rustix_is_root() {
+        eprintln!("left out: it needs root");
+        return Ok(());
+    }
+    let mut daemon = Daemon::start(&["cheapest"], &[])?;
+    daemon.stop()?;
+    let give = |user: &str| {
+        let mut chown = Command::new("chown");
+        chown.args(["-R", user]).arg(daemon.data()).status()
+    };
+    let written = || std::fs::read(daemon.data().join("state.db"));
+    ensure!(give("65534")?.success());
+    let before = written()?;
+    let (served, said) = serve(&daemon, &[])?;
+    ensure!(
+        !served
+            && said.contains("state.db\" is that of user nobody")
+            && said.contains("sudo -u nobody tradewind"),
+        "{said}"
+    );
+    let output = daemon.cli(&["token", "reset-admin"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && said.contains("data\" is that of user nobody"),
+        "{said}"
+    );
+    ensure!(written()? == before, "something was written");
+    ensure!(give("0")?.success());
+    let (served, said) = serve(&daemon, &[])?;
+    ensure!(served, "{said}");
+    Ok(())
+}
+
 /// Its end, and what it said.
 fn serve(daemon: &Daemon, variables: &[(&str, &str)]) -> Result<(bool, String)> {
     let mut command = Command::new(binary());

@@ -113,7 +113,7 @@ impl System {
     }
 
     pub(super) fn dpkg(&self, words: &[&str], package: Option<&Path>) -> Result<()> {
-        const INSIDE: &str = "/root/package.deb";
+        const INSIDE: &str = "/srv/package.deb";
         if let Some(package) = package {
             fs::copy(package, self.path(INSIDE.trim_start_matches('/')))?;
         }

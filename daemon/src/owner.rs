@@ -1,18 +1,35 @@
 //! Whose a data folder is. What another user writes there, root included, is closed to the daemon of its owner.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
-use super::Error;
+/// The daemon of that user could not read what this process would write.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{}\" is that of user {user}", path.display())]
+pub struct NotOurs {
+    path: PathBuf,
+    user: String,
+}
 
-/// Lets a command write into the data folder, if that is not there yet or is this user's.
+impl NotOurs {
+    /// What can be done about it.
+    pub fn remedy(&self) -> String {
+        format!("run it as that user: `sudo -u {} tradewind …`", self.user)
+    }
+}
+
+/// Lets this process write to a data folder, if the folder is this user's or not there yet. Of a state it looks at the file.
 ///
 /// # Errors
 /// It is another user's.
-pub fn check(data: &Path) -> Result<(), Error> {
+pub fn check(path: &Path) -> Result<(), NotOurs> {
     let us = rustix::process::geteuid().as_raw();
-    match fs::metadata(data).map(|m| m.uid()) {
-        Ok(owner) if owner != us => Err(Error::NotOurs {
-            data: data.to_owned(),
+    match fs::metadata(path).map(|m| m.uid()) {
+        Ok(owner) if owner != us => Err(NotOurs {
+            path: path.to_owned(),
             user: name(
                 &fs::read_to_string("/etc/passwd").unwrap_or_default(),
                 owner,
