@@ -14,9 +14,12 @@ export CARGO_BUILD_TARGET_DIR := $(T)
 # The versions in Cargo.lock, and no others. `make LOCKED= test` after a change of dependencies.
 LOCKED ?= --locked
 
-# As a part of the whole workspace, these two have every dependency with the same features as the tests do. By themselves cargo would compile
+# As a part of the whole workspace, these have every dependency with the same features as the tests do. By themselves cargo would compile
 # much of what they stand on, and the daemon, once more for the tests.
-DAEMON := --workspace --bin tradewind --bin hello
+DAEMON := --workspace --bin tradewind --bin hello --bin reaper
+
+# Runs each test binary, and fails it when a process that it has started is left.
+REAPED := --config "target.'cfg(unix)'.runner=['$(T)/debug/reaper']"
 
 # What the tests, the demo and the benches start. Only they get to see it: TRADEWIND_PLUGINS is a setting of the daemon, too.
 PLUGINS := $(T)/plugins
@@ -52,8 +55,9 @@ dist: setup ## a tarball, a Debian package and a container image, in target/dist
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) bash daemon/package/dist.sh $(T)/dist
 
-# Not among them: those that run plugins, compile some, or need a back end. A target belongs here by its name, so names are of one crate.
-QUICK := cost credentials docs fleet groups http it manifest messages namespace placement probes process ranking registry
+# Not among them: those that run plugins, compile some, need a back end, or start processes for 40 s. A target belongs here by its name, so
+# names are of one crate.
+QUICK := cost credentials docs fleet groups http it manifest messages namespace placement probes ranking registry
 
 unit: ## the tests that need no back ends and run no plugins
 	cargo test $(LOCKED) --workspace --lib --bins $(QUICK:%=--test %)
@@ -73,7 +77,7 @@ test-host: setup
 	cargo build $(LOCKED) $(DAEMON); cargo test $(LOCKED) --workspace --no-run; \
 	wait $$beside || failed=$$?; cat $(T)/backends.log; exit $${failed:-0}
 	@$(MAKE) plugins
-	$(STARTING) cargo test $(LOCKED) --workspace
+	$(STARTING) cargo test $(LOCKED) $(REAPED) --workspace
 
 # The plugins' own logic, compiled for this machine: a folder of its own, since their profile and their features are theirs.
 test-plugins: setup
@@ -84,7 +88,7 @@ KILLS ?= 500
 SEED ?= $(shell date +%s)
 
 test-crash: plugins ## kills the daemon 500 times while deployments change and the cloud misbehaves
-	$(STARTING) TRADEWIND_CRASH_KILLS=$(KILLS) TRADEWIND_CRASH_SEED=$(SEED) cargo test $(LOCKED) --workspace --test e2e -- crash:: --nocapture
+	$(STARTING) TRADEWIND_CRASH_KILLS=$(KILLS) TRADEWIND_CRASH_SEED=$(SEED) cargo test $(LOCKED) $(REAPED) --workspace --test e2e -- crash:: --nocapture
 
 # Which build is packaged for the test: `make dist test-dist PROFILE=release` takes the one that is delivered.
 PROFILE ?= debug
@@ -94,7 +98,7 @@ test-dist: plugins ## installs, upgrades and removes the packages, runs the imag
 	TRADEWIND_BIN=$(T)/$(PROFILE)/tradewind TRADEWIND_PLUGINS=$(PLUGINS) cargo test $(LOCKED) --workspace --test e2e -- package:: --ignored
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
-	cargo build $(LOCKED) --release --workspace --bins
+	cargo build $(LOCKED) --release --workspace --bin tradewind --bin hello --bin bench
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
 	@mkdir -p $(T)/bench
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) TRADEWIND_BENCH_RESULTS=$(T)/bench/results.json $(T)/release/bench

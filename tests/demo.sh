@@ -77,12 +77,7 @@ TOML
 
 "$bin" --data "$data" serve --listen 127.0.0.1:0 --plugins "$plugins" >"$folder/log" 2>&1 &
 daemon=$!
-for _ in $(seq 600); do
-  [ -f "$data/daemon.json" ] && break
-  kill -0 "$daemon" 2>/dev/null || fail "the daemon did not start"
-  sleep 0.1
-done
-[ -f "$data/daemon.json" ] || fail "the daemon is not ready after a minute"
+tw wait-ready || fail "the daemon did not start"
 tw plugin list
 [ "$(json plugin list | grep -o '"state":"active"' | wc -l)" -eq 7 ] || fail "not all seven plugin instances are active"
 

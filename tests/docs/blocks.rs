@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tradewind_config::{Effective, Overrides};
+use tradewind_kit::pages::Block;
 use tradewind_manifest::{Format, Invalid, parse, parse_namespace};
-use tradewind_tests::pages::Block;
 
 use crate::{at, commands, every_page, none};
 

@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use tradewind_cli::Cli;
-use tradewind_tests::pages;
+use tradewind_kit::pages;
 
 use crate::{at, blocks, every_page, none, shell};
 

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use tradewind_tests::pages::{self, Page};
+use tradewind_kit::pages::{self, Page};
 
 use crate::{at, every_page, none};
 

@@ -14,7 +14,7 @@ mod links;
 mod reference;
 mod shell;
 
-use tradewind_tests::pages::{self, Page};
+use tradewind_kit::pages::{self, Page};
 
 fn every_page() -> Vec<Page> {
     let pages = pages::all().unwrap();

@@ -6,7 +6,7 @@ mod schema;
 mod settings;
 mod table;
 
-use tradewind_tests::pages::{self, Page};
+use tradewind_kit::pages::{self, Page};
 
 const END: &str = "<!-- /generated -->\n";
 

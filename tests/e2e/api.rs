@@ -3,9 +3,7 @@
 use anyhow::Result;
 use reqwest::StatusCode;
 use serde_json::Value;
-use tradewind_tests::{Daemon, binary};
-
-use crate::web;
+use tradewind_kit::{Daemon, binary, web};
 
 async fn put(
     daemon: &Daemon,
@@ -307,24 +305,13 @@ async fn the_event_stream_resumes_where_it_broke_off() -> Result<()> {
     let events = daemon.get("/v1/deployments/a/events").await?;
     assert_eq!(events[0]["reason"], "DeploymentCreated", "{events:#}");
     let middle = events[0]["revision"].as_u64().unwrap_or_default();
-    let request = daemon
-        .http
-        .get(daemon.url("/v1/events?follow=true"))
-        .header("last-event-id", middle.to_string());
-    let mut stream = request.send().await?.error_for_status()?;
-    let mut text = String::new();
-    while !text.contains("AllocationRunning") {
-        let Some(chunk) = stream.chunk().await? else {
-            break;
-        };
-        text.push_str(&String::from_utf8_lossy(&chunk));
-    }
-    assert!(text.contains("AllocationRunning"), "{text}");
-    assert!(
-        !text.contains("DeploymentCreated"),
-        "what came before is not told again: {text}"
-    );
-    Ok(())
+    let mut stream = daemon.events(Some(&middle.to_string())).await?;
+    let before = |e: &Value| e["reason"] == "DeploymentCreated";
+    let running = stream.until("AllocationRunning", |e| {
+        assert!(!before(e), "what came before is told again: {e}");
+        e["reason"] == "AllocationRunning"
+    });
+    running.await.map(drop)
 }
 
 #[tokio::test]

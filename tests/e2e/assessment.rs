@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 /// The three clouds of the example. Azure is half as fast, so that an hour of work takes two.
 const CLOUDS: [(&str, &str); 3] = [("aws", E1_AWS), ("azure", E1_AZURE), ("google", E1_GOOGLE)];

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use tradewind_tests::{Daemon, binary, component, target};
-
-use crate::web;
+use tradewind_kit::{Daemon, binary, component, target, web};
 
 fn author(folder: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = std::process::Command::new(binary());

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     aws::{AwsCloud, KEYS, Machine, Rule, text},
 };
 
@@ -67,18 +67,6 @@ fn ids(machines: &[Machine]) -> BTreeSet<String> {
     machines.iter().map(|machine| machine.id.clone()).collect()
 }
 
-async fn until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let since = std::time::Instant::now();
-    while !done()? {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "{what} has not come within {PATIENCE:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
-}
-
 /// What of load balancing exists in a region.
 fn balanced(cloud: &AwsCloud, region: &str) -> Result<(Vec<String>, Vec<String>)> {
     Ok((
@@ -95,11 +83,11 @@ async fn a_public_service_runs_behind_a_load_balancer_and_all_of_it_goes_with_it
     let daemon = daemon(&cloud, "")?;
     cloud.health("", "initial");
     daemon.put("shop", &public(1)).await?;
-    until(
-        "the registration",
-        || Ok(cloud.calls("RegisterTargets") > 0),
-    )
-    .await?;
+    daemon
+        .eventually("the registration", async || {
+            Ok(cloud.calls("RegisterTargets") > 0)
+        })
+        .await?;
     let [machine] = &cloud.live(EAST)?[..] else {
         anyhow::bail!("one instance")
     };
@@ -202,12 +190,17 @@ async fn what_runs_goes_on_when_it_grows_and_a_job_tells_its_end() -> Result<()>
         "what ran goes on"
     );
     daemon.put("shop", &private(1)).await?;
-    until("shrinking", || Ok(replicas(&cloud.live(EAST)?) == ["0"])).await?;
+    daemon
+        .eventually("shrinking", async || {
+            Ok(replicas(&cloud.live(EAST)?) == ["0"])
+        })
+        .await?;
     daemon.put("shop", &service(1, 2, "")).await?;
-    until("the replacement", || {
-        Ok(cloud.live(EAST)?.len() == 1 && ids(&cloud.live(EAST)?).is_disjoint(&before))
-    })
-    .await?;
+    daemon
+        .eventually("the replacement", async || {
+            Ok(cloud.live(EAST)?.len() == 1 && ids(&cloud.live(EAST)?).is_disjoint(&before))
+        })
+        .await?;
     daemon.delete("shop").await?;
     daemon.gone("shop").await?;
 
@@ -215,7 +208,11 @@ async fn what_runs_goes_on_when_it_grows_and_a_job_tells_its_end() -> Result<()>
         .replace("services:", "jobs:")
         .replace("replicas: 1", "retries: 0");
     daemon.put("shop", &job).await?;
-    until("the job's instance", || Ok(cloud.live(EAST)?.len() == 1)).await?;
+    daemon
+        .eventually("the job's instance", async || {
+            Ok(cloud.live(EAST)?.len() == 1)
+        })
+        .await?;
     let machine = cloud.live(EAST)?.remove(0);
     cloud.console(
         &machine.id,
@@ -341,10 +338,11 @@ async fn expired_credentials_degrade_one_provider_with_cause_and_remedy_until_th
     );
     let told =
         |shown: &str| shown.contains("expired") && shown.contains("credentials in [grants.aws]");
-    until("the cause", || {
-        Ok(told(&daemon.run(&["plugin", "inspect", "cloud"])?))
-    })
-    .await?;
+    daemon
+        .eventually("the cause", async || {
+            Ok(told(&daemon.run(&["plugin", "inspect", "cloud"])?))
+        })
+        .await?;
     let secret = KEYS.split(':').nth(1).unwrap_or_default();
     assert!(!daemon.log().contains(secret));
 
@@ -373,7 +371,9 @@ async fn what_is_refused_for_good_says_why_in_describe() -> Result<()> {
     daemon.put("shop", &private(1)).await?;
     let shows =
         |daemon: &Daemon, what: &str| anyhow::Ok(daemon.run(&["describe", "shop"])?.contains(what));
-    until("the cause", || shows(&daemon, message)).await?;
+    daemon
+        .eventually("the cause", async || shows(&daemon, message))
+        .await?;
     assert!(cloud.live(EAST)?.is_empty());
     daemon.stop()?;
 
@@ -384,10 +384,11 @@ async fn what_is_refused_for_good_says_why_in_describe() -> Result<()> {
     std::fs::write(daemon.plugins().join("cloud.toml"), narrow)?;
     daemon.launch()?;
     daemon.put("shop", &private(3)).await?;
-    until("the limit", || {
-        shows(&daemon, "the grant allows 2 instances at once")
-    })
-    .await?;
+    daemon
+        .eventually("the limit", async || {
+            shows(&daemon, "the grant allows 2 instances at once")
+        })
+        .await?;
     assert!(cloud.live(EAST)?.len() <= 2);
     Ok(())
 }
@@ -408,16 +409,17 @@ async fn spot_capacity_is_bought_as_such_and_made_again_when_it_is_taken_back() 
     let machine = cloud.live(EAST)?.remove(0);
     assert_eq!(machine.field("instanceLifecycle"), "spot", "{running:#}");
     cloud.end(&machine, "Server.SpotInstanceTermination")?;
-    until("another instance", || {
-        Ok(cloud.live(EAST)?.iter().any(|other| other.id != machine.id))
-    })
-    .await?;
+    daemon
+        .eventually("another instance", async || {
+            Ok(cloud.live(EAST)?.iter().any(|other| other.id != machine.id))
+        })
+        .await?;
     daemon.running("shop").await?;
     Ok(())
 }
 
 /// How many calls one look at so many allocations makes.
-async fn calls_of_a_look(count: usize, more: &str) -> Result<Option<(u64, Value)>> {
+async fn calls_of_a_look(count: u64, more: &str) -> Result<Option<(u64, Value)>> {
     let Some(cloud) = AwsCloud::start()? else {
         return Ok(None);
     };
@@ -434,17 +436,20 @@ async fn calls_of_a_look(count: usize, more: &str) -> Result<Option<(u64, Value)
         );
     }
     daemon.put("many", &manifest).await?;
-    let since = std::time::Instant::now();
-    while daemon.get("/v1/deployments/many").await?["ready"] != json!(count) {
-        ensure!(
-            since.elapsed() < Duration::from_secs(600),
-            "{count} allocations do not run"
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    // All of them may take long; that one more runs may not.
+    let mut ready = 0;
+    while ready < count {
+        let more = |d: &Value| d["ready"].as_u64() > Some(ready);
+        let seen = daemon.until("many", "running with one more", more).await?;
+        ready = seen["ready"].as_u64().unwrap_or_default();
     }
     let made = json!(cloud.all_calls());
     cloud.forget_calls();
-    until("some looks", || Ok(cloud.calls("DescribeInstances") >= 3)).await?;
+    daemon
+        .eventually("some looks", async || {
+            Ok(cloud.calls("DescribeInstances") >= 3)
+        })
+        .await?;
     let calls = cloud.all_calls();
     eprintln!("{count} allocations: made with {made}, looked at with {calls:?} in a few rounds");
     Ok(Some((

@@ -20,7 +20,7 @@ use tradewind_core::{
     workload::{Labels, SecretRef},
 };
 use tradewind_credentials::Credentials;
-use tradewind_tests::aws::{AwsCloud, Rule};
+use tradewind_kit::aws::{AwsCloud, Rule};
 
 const EAST: &str = "us-east-1";
 
@@ -37,10 +37,10 @@ fn world() -> Result<Option<World>> {
     let Some(cloud) = AwsCloud::start()? else {
         return Ok(None);
     };
-    let secrets = tradewind_tests::private_folder()?;
+    let secrets = tradewind_kit::private_folder()?;
     std::fs::write(secrets.path().join("db"), "it's secret")?;
     let keys = secrets.path().join("keys");
-    std::fs::write(&keys, tradewind_tests::aws::KEYS)?;
+    std::fs::write(&keys, tradewind_kit::aws::KEYS)?;
     let accounts = Accounts::new(Options {
         credentials: Credentials::default(),
         secrets: secrets.path().to_owned(),

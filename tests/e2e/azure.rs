@@ -1,11 +1,11 @@
 //! Through the provider `azure` on a resource manager in the test's process: what becomes of container groups, and what a plugin, a log or
 //! the state never holds.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use axum::http::Method;
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     clouds::{
         Reply, Trouble,
         azure::{Azure, SECRET},
@@ -197,19 +197,8 @@ async fn what_one_location_can_not_supply_comes_from_another_and_a_quota_is_told
 
     cloud.served.with(|arm| arm.quota = Some(2));
     daemon.put("shop", &manifest(3, 1)).await?;
-    let since = std::time::Instant::now();
-    loop {
-        let events = daemon.get("/v1/events?limit=1000").await?.to_string();
-        if events.contains("quota exceeded") {
-            break;
-        }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "no event tells of the quota: {events}\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let told = |e: &serde_json::Value| e.to_string().contains("quota exceeded");
+    daemon.event("ApplyFailed", told).await?;
     assert_eq!(held(&cloud).len(), 2, "what ran goes on");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 const CLOUD: &str = r#"
 component = "simulated.wasm"
@@ -48,16 +48,9 @@ async fn send(
     Ok((status, serde_json::from_str(&response.text().await?)?))
 }
 
-async fn reasons(daemon: &Daemon, name: &str) -> Result<Vec<String>> {
-    let events = daemon
-        .get(&format!("/v1/deployments/{name}/events?limit=200"))
-        .await?;
-    Ok(events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
-        .collect())
+async fn is_told(daemon: &Daemon, name: &str, reason: &str) -> Result<()> {
+    let of_it = |e: &Value| e["deployment"] == name;
+    daemon.event(reason, of_it).await.map(drop)
 }
 
 /// Waits until so many replicas of a deployment are ready, and no others exist.
@@ -109,11 +102,7 @@ async fn what_passes_a_budget_waits_and_goes_on_when_there_is_room() -> Result<(
         (&waiting["status"], &waiting["ready"]),
         (&json!("pending"), &json!(0))
     );
-    assert!(
-        reasons(&daemon, "second")
-            .await?
-            .contains(&"BudgetQueued".to_owned())
-    );
+    is_told(&daemon, "second", "BudgetQueued").await?;
     let shown = daemon.run(&["namespace", "show", "default"])?;
     assert!(
         shown.contains("queued") && shown.contains("$0.60"),
@@ -150,19 +139,11 @@ async fn a_higher_priority_evicts_a_lower_one_which_comes_back() -> Result<()> {
             .is_some_and(|m| m.contains("web of \"high\" (priority 10)")),
         "{low:#}"
     );
-    assert!(
-        reasons(&daemon, "low")
-            .await?
-            .contains(&"Evicted".to_owned())
-    );
+    is_told(&daemon, "low", "Evicted").await?;
     daemon.delete("high").await?;
     daemon.gone("high").await?;
     ready(&daemon, "low", 6).await?;
-    assert!(
-        reasons(&daemon, "low")
-            .await?
-            .contains(&"Released".to_owned())
-    );
+    is_told(&daemon, "low", "Released").await?;
     Ok(())
 }
 
@@ -172,7 +153,7 @@ async fn stepping_down_means_cheaper_places_and_then_fewer_replicas() -> Result<
     let fast = CLOUD.replace("\"0.10\"", "\"0.50\"\nperformance = 4");
     let daemon = Daemon::start(&["simulated"], &[("slow", CLOUD), ("fast", &fast)])?;
     std::fs::copy(
-        tradewind_tests::component("fastest"),
+        tradewind_kit::component("fastest"),
         daemon.plugins().join("cheapest.wasm"),
     )?;
     set(&daemon, "{budget: {hourly: 0.60, onExceeded: [stepDown]}}").await?;
@@ -188,11 +169,7 @@ async fn stepping_down_means_cheaper_places_and_then_fewer_replicas() -> Result<
             .is_some_and(|m| m.contains("stepped down")),
         "{app:#}"
     );
-    assert!(
-        reasons(&daemon, "app")
-            .await?
-            .contains(&"SteppedDown".to_owned())
-    );
+    is_told(&daemon, "app", "SteppedDown").await?;
     Ok(())
 }
 
@@ -304,8 +281,7 @@ async fn a_higher_priority_takes_the_place_of_a_lower_one_when_the_cloud_is_full
     let low = ready(&daemon, "low", 1).await?;
     assert_eq!(low["status"], "degraded", "{low:#}");
     ready(&daemon, "equal", 1).await?;
-    let told = reasons(&daemon, "low").await?;
-    assert!(told.contains(&"Preempted".to_owned()), "{told:?}");
+    is_told(&daemon, "low", "Preempted").await?;
     let held = daemon.get("/v1/namespaces/default").await?["heldBack"][0].clone();
     assert_eq!(
         (&held["deployment"], &held["kind"], &held["replicas"]),

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, component, hostile};
+use tradewind_kit::{Daemon, component, guest};
 
 const CLOUD: &str = r#"
 component = "simulated.wasm"
@@ -73,7 +73,7 @@ async fn a_broken_policy_returns_by_itself_and_no_decision_suffers() -> Result<(
         "broken.toml",
         "component = \"cheapest.wasm\"\n[settings]\nmode = \"panic\"\n",
     )?;
-    let file = hostile("hostile-policy")?.to_string_lossy().into_owned();
+    let file = guest("hostile-policy")?.to_string_lossy().into_owned();
     let started = canary(
         &daemon,
         &[
@@ -106,16 +106,8 @@ async fn a_broken_policy_returns_by_itself_and_no_decision_suffers() -> Result<(
         .is_some_and(|all| all.iter().all(|d| d["policy"]["component"] == *before));
     assert!(by_old, "{decisions:#}");
     // The event log is written by a follower of the plugin host: the end is shown first.
-    let returned = |e: &Value| e["reason"] == "CanaryReturned" && e["actor"] == "plugins";
-    let told = |events: &Value| {
-        events
-            .as_array()
-            .is_some_and(|all| all.iter().any(returned))
-    };
-    daemon
-        .until_at("/v1/events?limit=500", "told of the return", told)
-        .await?;
-    Ok(())
+    let by_host = |e: &Value| e["actor"] == "plugins";
+    daemon.event("CanaryReturned", by_host).await.map(drop)
 }
 
 #[tokio::test]

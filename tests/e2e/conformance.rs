@@ -5,21 +5,21 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{
-    PATIENCE,
+use tradewind_kit::{
     aws::AwsCloud,
     binary,
     clouds::{azure::Azure, gcp::Gcp},
     cluster::Cluster,
-    component,
+    component, eventually_blocking,
     fixture::{Config, FixtureCloud},
-    hostile,
+    guest,
     podman::Podman,
+    when,
 };
 
 /// `tradewind plugin test` on a component, with an instance file of this name and text, in a folder of its own.
@@ -397,7 +397,7 @@ fn wayward(mode: &str, arguments: &[&str]) -> Result<Test> {
     let instance = format!(
         "component = \"wayward-provider.wasm\"\n[settings]\nmode = \"{mode}\"\n[grants.process]\ncommands = [\"*\"]\n"
     );
-    Ok(Test::of(hostile("wayward-provider")?)?
+    Ok(Test::of(guest("wayward-provider")?)?
         .instance("tried", &instance)?
         .with(arguments))
 }
@@ -456,7 +456,7 @@ fn each_rule_that_a_provider_breaks_fails_its_check() -> Result<()> {
 
 /// A copy of the component with other bytes.
 fn changed(folder: &Path, from: &[u8], to: &[u8]) -> Result<PathBuf> {
-    let mut bytes = std::fs::read(hostile("wayward-provider")?)?;
+    let mut bytes = std::fs::read(guest("wayward-provider")?)?;
     let at = bytes
         .windows(from.len())
         .position(|window| window == from)
@@ -523,7 +523,7 @@ fn a_policy_that_breaks_a_rule_fails_its_check() -> Result<()> {
         let instance = format!(
             "component = \"hostile-policy.wasm\"\n[settings]\nmode = \"{mode}\"\n[limits]\ndeadline = \"2s\"\n"
         );
-        let test = Test::of(hostile("hostile-policy")?)?.instance("tried", &instance)?;
+        let test = Test::of(guest("hostile-policy")?)?.instance("tried", &instance)?;
         let (output, told) = test.with(&["--check", check]).run()?;
         assert_eq!(
             (with(&told, "failed"), output.status.code()),
@@ -590,11 +590,10 @@ fn an_interrupted_test_removes_what_it_has_made() -> Result<()> {
     )?;
     std::fs::write(test.folder.path().join("config.toml"), "")?;
     let child = test.command().stdout(Stdio::piped()).spawn()?;
-    let since = Instant::now();
-    while of_this_test(&mark) < 2 {
-        ensure!(since.elapsed() < PATIENCE, "nothing was started");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually_blocking("two are started", || {
+        let started = of_this_test(&mark);
+        Ok(when(started >= 2, started))
+    })?;
     ensure!(
         Command::new("kill")
             .args(["-INT", &child.id().to_string()])

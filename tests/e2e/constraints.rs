@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 fn cloud(price: &str, performance: f64) -> String {
     format!(

@@ -1,15 +1,14 @@
 //! Through the `containers` provider on a real engine: services and jobs as containers, from the manifest to what the engine then has.
 
-use std::{os::unix::fs::PermissionsExt, time::Instant};
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{
-    Daemon, LOCAL, PATIENCE, endpoints,
+use tradewind_kit::{
+    Daemon, LOCAL, endpoints, fetch, pids,
     podman::{IMAGE, Podman},
+    web,
 };
-
-use crate::{fetch, pids, web};
 
 /// What lets containers live in the machine's own network, where they start fastest: the grant's lines and the settings'.
 const HOST: (&str, &str) = ("host-network = true\n", "network = \"host\"\n");
@@ -59,16 +58,6 @@ fn start(engine: &Podman, grants: &str, settings: &str) -> Result<Daemon> {
     )
 }
 
-/// Waits until something holds of the engine.
-fn until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
-    let since = Instant::now();
-    while !holds()? {
-        ensure!(since.elapsed() < PATIENCE, "not {what} after {PATIENCE:?}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 fn replica(deployment: &Value) -> &Value {
     &deployment["tasks"][0]["allocations"][0]["replicaStatus"][0]
 }
@@ -109,7 +98,12 @@ async fn a_service_answers_grows_shrinks_changes_and_goes() -> Result<()> {
             d["status"] == "running" && d["ready"] == 1 && pids(d).len() == 1
         })
         .await?;
-    until("one container", || Ok(engine.containers()?.len() == 1))?;
+    daemon
+        .eventually(
+            "one container",
+            async || Ok(engine.containers()?.len() == 1),
+        )
+        .await?;
 
     daemon.put("shop", &page("shop", 1, "second", "")).await?;
     let changed = daemon
@@ -197,9 +191,11 @@ async fn jobs_run_to_their_end_once_or_fail_and_their_output_is_kept() -> Result
             .contains("deadline"),
         "{late:#}"
     );
-    until("the late job ended", || {
-        Ok(engine.list(&["ps", "--format", "{{.Names}}"])?.is_empty())
-    })
+    daemon
+        .eventually("the late job ended", async || {
+            Ok(engine.list(&["ps", "--format", "{{.Names}}"])?.is_empty())
+        })
+        .await
 }
 
 /// A service that reads its secrets once and then serves what it was given.
@@ -242,11 +238,13 @@ async fn secrets_enter_as_files_and_variables_and_show_nowhere_else() -> Result<
     std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o700))?;
     // In the machine's network the number 5000 is the machine's, which is not granted; in one of its own it is the container's.
     daemon.put("careful", &careful("careful", "")).await?;
-    until("refused with its remedy", || {
-        let told = daemon.run(&["describe", "careful"])?;
-        Ok(told.contains("the port \"5000\" is not granted")
-            && told.contains("to ports in [grants.containers]"))
-    })?;
+    daemon
+        .eventually("refused with its remedy", async || {
+            let told = daemon.run(&["describe", "careful"])?;
+            Ok(told.contains("the port \"5000\" is not granted")
+                && told.contains("to ports in [grants.containers]"))
+        })
+        .await?;
     assert!(
         daemon.get("/v1/plugins/box").await?["degraded"].is_null(),
         "others are not affected"
@@ -348,7 +346,9 @@ spec:
     );
     daemon.delete("pair").await?;
     daemon.gone("pair").await?;
-    until("without networks", || Ok(networks()?.is_empty()))?;
+    daemon
+        .eventually("without networks", async || Ok(networks()?.is_empty()))
+        .await?;
     let volumes = engine.list(&["volume", "ls", "--format", "{{.Name}}"])?;
     assert_eq!(
         volumes,
@@ -707,14 +707,18 @@ async fn one_revision_runs_one_image_whatever_its_tag_names_by_then() -> Result<
             && d["generation"] == d["observedGeneration"]
     };
     daemon.until("tagged", "the second", second).await?;
-    until("of the second image alone", || {
-        Ok(alike(3)? && images()?[0] != first)
-    })?;
+    daemon
+        .eventually("of the second image alone", async || {
+            Ok(alike(3)? && images()?[0] != first)
+        })
+        .await?;
     daemon.run(&["rollback", "tagged"])?;
     daemon.until("tagged", "the first again", second).await?;
-    until("of the first image alone", || {
-        Ok(alike(3)? && images()?[0] == first)
-    })
+    daemon
+        .eventually("of the first image alone", async || {
+            Ok(alike(3)? && images()?[0] == first)
+        })
+        .await
 }
 
 #[tokio::test]
@@ -946,11 +950,8 @@ async fn a_chosen_port_that_is_gone_at_a_later_start_is_chosen_anew() -> Result<
         fetch(&daemon.http, &endpoints(&after)[0]).await? == "moved",
         "{after:#}"
     );
-    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
-    ensure!(
-        events.contains("PortMoved") && events.contains("another port is chosen"),
-        "{events}"
-    );
+    let chosen = |e: &Value| e.to_string().contains("another port is chosen");
+    daemon.event("PortMoved", chosen).await?;
     ensure!(engine.containers()?.len() == 1);
     Ok(())
 }
@@ -986,11 +987,11 @@ async fn a_job_that_is_lost_with_its_machine_is_run_again_with_all_its_retries()
         .until("work", "completed", |d| d["status"] == "completed")
         .await?;
     ensure!(replica(&done)["exitCode"] == 0, "{done:#}");
-    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
-    ensure!(
-        events.contains("lost: the machine or the engine was restarted"),
-        "{events}"
-    );
+    let lost = |e: &Value| {
+        e.to_string()
+            .contains("lost: the machine or the engine was restarted")
+    };
+    daemon.events(None).await?.until("lost", lost).await?;
     let back = daemon.running("shop").await?;
     ensure!(
         fetch(&daemon.http, &endpoints(&back)[0]).await? == "back",

@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon,
     fixture::{Config, Fault, FixtureCloud, Instance, Kind, Lag, Operation},
 };
@@ -205,7 +205,7 @@ async fn deployment(daemon: &Daemon, name: &str) -> Result<Option<Value>> {
     Ok(Some(response.json().await?))
 }
 
-/// Waits until everything is as it was asked for and stays so.
+/// Waits until everything is as it was asked for and stays so: for a while, since what comes later is what it would not see.
 async fn quiet(daemon: &Daemon, cloud: &FixtureCloud, known: &Known) -> Result<()> {
     let (begun, mut since) = (Instant::now(), None);
     loop {
@@ -267,6 +267,7 @@ async fn however_often_it_is_killed_nothing_is_lost_doubled_or_forgotten() -> Re
         misbehave(&cloud, &mut dice);
         let round = Round::draw(&mut dice, &mut version);
         let writing = write(&daemon, round.writes, known);
+        // The moment is drawn, as a power cut chooses it.
         tokio::time::sleep(round.kill_after).await;
         daemon.kill()?;
         killed += 1;

@@ -1,12 +1,10 @@
 //! Decisions looked at again: replayed by the version that made them, tried on another policy, explained, and made without a policy that fails.
 
-use std::{path::PathBuf, sync::OnceLock};
-
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
 use tradewind_core::placement::recorded;
-use tradewind_tests::{Daemon, binary, component, target};
+use tradewind_kit::{Daemon, component, guest};
 
 fn cloud(price: &str, more: &str) -> String {
     format!(
@@ -55,31 +53,6 @@ async fn replay(daemon: &Daemon, id: &str) -> Result<Value> {
     let (status, text) = (response.status(), response.text().await?);
     ensure!(status.is_success(), "{status}: {text}");
     Ok(serde_json::from_str(&text)?)
-}
-
-/// The guest that breaks one rule at a time.
-fn hostile() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let build = || {
-        let out = target().join("hostile-guests");
-        let mut command = std::process::Command::new(binary());
-        let guests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("guests");
-        command
-            .args(["plugin", "build"])
-            .arg(guests)
-            .arg("--out")
-            .arg(&out);
-        let output = command
-            .env("CARGO_BUILD_TARGET_DIR", target())
-            .env_remove("CARGO_TARGET_DIR")
-            .output()
-            .map_err(|e| e.to_string())?;
-        match output.status.success() {
-            true => Ok(out.join("hostile-policy.wasm")),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    };
-    BUILT.get_or_init(build).clone().map_err(anyhow::Error::msg)
 }
 
 #[tokio::test]
@@ -305,7 +278,10 @@ async fn the_answer_flips_at_the_price_that_explain_tells() -> Result<()> {
 async fn a_policy_that_breaks_a_rule_is_refused_with_its_row_and_may_have_a_stand_in() -> Result<()>
 {
     let mut daemon = two()?;
-    std::fs::copy(hostile()?, daemon.plugins().join("hostile-policy.wasm"))?;
+    std::fs::copy(
+        guest("hostile-policy")?,
+        daemon.plugins().join("hostile-policy.wasm"),
+    )?;
     // The mode, and what is told of it.
     let modes = [
         ("too-many", "row 0: task 0"),

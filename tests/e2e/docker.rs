@@ -1,14 +1,13 @@
 //! Through the provider `containers` on dockerd: what podman can't show, which runs no checks without systemd here and has no registry.
 
 use anyhow::{Result, ensure};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     docker::{Docker, REGISTRY_LOGIN},
-    endpoints,
+    endpoints, pids,
     podman::IMAGE,
+    when,
 };
-
-use crate::pids;
 
 fn service(name: &str, image: &str, more: &str) -> String {
     format!(
@@ -182,11 +181,11 @@ async fn what_a_tag_named_first_is_pulled_by_its_digest_once_the_tag_has_moved_o
             d["ready"] == 0 && pids(d).is_empty()
         })
         .await?;
-    let since = std::time::Instant::now();
-    while !engine.docker(&["ps", "--all", "--quiet"])?.is_empty() {
-        ensure!(since.elapsed() < PATIENCE, "containers are left");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let left = daemon.eventually("no container is left", async || {
+        let left = engine.docker(&["ps", "--all", "--quiet"])?;
+        Ok(when(left.is_empty(), left))
+    });
+    left.await?;
     // The second was made of the first, which goes when nothing stands on it any more.
     engine.docker(&["rmi", "--force", &image])?;
     if engine
@@ -273,18 +272,18 @@ async fn what_goes_with_the_engine_has_not_failed_and_a_chosen_port_that_is_gone
     };
     let moved = daemon.until("shop", "running elsewhere", elsewhere).await?;
     ensure!(
-        crate::fetch(&daemon.http, &endpoints(&moved)[0])
+        tradewind_kit::fetch(&daemon.http, &endpoints(&moved)[0])
             .await?
             .trim()
             == "ok",
         "{moved:#}"
     );
-    let events = daemon.get("/v1/events?limit=1000").await?.to_string();
-    ensure!(
-        events.contains("PortMoved")
-            && events.contains("lost: the machine or the engine was restarted"),
-        "{events}"
-    );
+    daemon.event("PortMoved", |_| true).await?;
+    let lost = |e: &serde_json::Value| {
+        e.to_string()
+            .contains("lost: the machine or the engine was restarted")
+    };
+    daemon.events(None).await?.until("lost", lost).await?;
     drop(daemon);
     engine.docker(&["version"]).map(drop)
 }

@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde_json::json;
-use tradewind_tests::{
-    Daemon, endpoints,
+use tradewind_kit::{
+    Daemon, endpoints, fetch,
     fixture::{Config, Fault, FixtureCloud, Kind, Lag, Operation},
 };
-
-use crate::fetch;
 
 fn manifest(replicas: u32, version: u32) -> String {
     format!(
@@ -30,7 +28,7 @@ spec:
 
 /// Which replicas of which version exist, in order. Doubles would show.
 fn held(cloud: &FixtureCloud) -> Vec<(String, String)> {
-    let version = |i: &tradewind_tests::fixture::Instance| {
+    let version = |i: &tradewind_kit::fixture::Instance| {
         i.workload["env"]["VERSION"]
             .as_str()
             .unwrap_or_default()

@@ -1,12 +1,11 @@
 //! What becomes of replicas that fail, and of regions that do not answer: seen from outside, on a cloud that misbehaves by script.
 
-use std::time::Instant;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{
-    Daemon, PATIENCE,
-    fixture::{Config, FixtureCloud},
+use tradewind_kit::{
+    Daemon,
+    fixture::{Config, FixtureCloud, Operation},
+    when,
 };
 
 /// Two replicas on the fixture cloud, with these additions to the spec and to the service.
@@ -26,16 +25,6 @@ fn quick(daemon: &mut Daemon) -> Result<()> {
     daemon.launch()
 }
 
-async fn reasons(daemon: &Daemon, path: &str) -> Result<Vec<String>> {
-    let events = daemon.get(path).await?;
-    Ok(events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
-        .collect())
-}
-
 /// Waits until the cloud has exactly these many instances in a region.
 async fn until_live(
     cloud: &FixtureCloud,
@@ -43,23 +32,31 @@ async fn until_live(
     region: &str,
     wanted: usize,
 ) -> Result<()> {
-    let since = Instant::now();
-    loop {
-        let live = cloud
-            .live()
-            .into_iter()
-            .filter(|i| i.region == region)
-            .count();
-        if live == wanted {
-            return Ok(());
-        }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "{live} instances in {region} instead of {wanted}:\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let what = format!("{wanted} instances are in {region}");
+    let live = daemon.eventually(what, async || {
+        let live = cloud.live();
+        let live = live.iter().filter(|i| i.region == region).count();
+        Ok(when(live == wanted, live))
+    });
+    live.await.map(drop)
+}
+
+/// Waits until the cloud was looked at so many times more.
+async fn looked_at(cloud: &FixtureCloud, daemon: &Daemon, times: u64) -> Result<()> {
+    let before = cloud.calls(Operation::List);
+    let looked = daemon.eventually(format!("{times} more looks at the cloud"), async || {
+        let looks = cloud.calls(Operation::List) - before;
+        Ok(when(looks >= times, looks))
+    });
+    looked.await.map(drop)
+}
+
+/// Waits until an instance is gone.
+async fn instance_gone(cloud: &FixtureCloud, daemon: &Daemon, id: &str) -> Result<()> {
+    let gone = daemon.eventually(format!("{id} is gone"), async || {
+        Ok(cloud.live().iter().all(|i| i.id != id))
+    });
+    gone.await
 }
 
 fn places(deployment: &Value, region: &str) -> Vec<Value> {
@@ -84,24 +81,19 @@ async fn a_lost_region_is_replaced_elsewhere_and_what_comes_back_is_not_doubled(
     daemon.running("app").await?;
     until_live(&cloud, &daemon, "east", 2).await?;
 
-    let died = Instant::now();
     cloud.region("east", false);
     let moved = daemon
         .until("app", "served elsewhere", |d| {
             places(d, "west").iter().any(|a| a["ready"] == 2)
         })
         .await?;
-    println!(
-        "from the death of a region to ready elsewhere: {:?} (failover after 1 s of silence)",
-        died.elapsed()
-    );
     let lost = places(&moved, "east");
     ensure!(
         lost.iter()
             .all(|a| a["ready"] == 0 && a["endpoints"] == serde_json::json!([])),
         "a dead endpoint is shown: {moved:#}"
     );
-    for url in tradewind_tests::endpoints(&moved) {
+    for url in tradewind_kit::endpoints(&moved) {
         daemon
             .http
             .get(&url)
@@ -109,8 +101,7 @@ async fn a_lost_region_is_replaced_elsewhere_and_what_comes_back_is_not_doubled(
             .await
             .context("an endpoint that is shown answers")?;
     }
-    let told = reasons(&daemon, "/v1/deployments/app/events").await?;
-    ensure!(told.contains(&"AllocationLost".to_owned()), "{told:?}");
+    daemon.event("AllocationLost", |_| true).await?;
 
     // A restart forgets nothing of it.
     daemon.kill()?;
@@ -123,11 +114,8 @@ async fn a_lost_region_is_replaced_elsewhere_and_what_comes_back_is_not_doubled(
         places(&settled, "east").is_empty() && settled["replicas"] == 2,
         "{settled:#}"
     );
-    let all = reasons(&daemon, "/v1/events?limit=500").await?;
-    ensure!(
-        all.contains(&"RegionLost".to_owned()) && all.contains(&"RegionBack".to_owned()),
-        "{all:?}"
-    );
+    daemon.event("RegionLost", |_| true).await?;
+    daemon.event("RegionBack", |_| true).await?;
     Ok(())
 }
 
@@ -142,16 +130,7 @@ async fn a_silent_region_keeps_what_it_has_until_its_time_is_up() -> Result<()> 
     daemon.running("app").await?;
     cloud.region("east", false);
     // Long enough for many looks: each is counted by the cloud.
-    let before = cloud.calls(tradewind_tests::fixture::Operation::List);
-    let since = Instant::now();
-    while cloud.calls(tradewind_tests::fixture::Operation::List) < before + 4 {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "the region is not looked at:\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    looked_at(&cloud, &daemon, 4).await?;
     cloud.region("east", true);
     let kept = daemon.running("app").await?;
     ensure!(places(&kept, "west").is_empty(), "{kept:#}");
@@ -197,11 +176,8 @@ async fn a_replica_that_disappears_is_made_again_with_growing_pauses() -> Result
         "two replicas and two in their stead: {:?}",
         cloud.ledger()
     );
-    let told = reasons(&daemon, "/v1/deployments/app/events").await?;
-    ensure!(
-        told.contains(&"AllocationFailing".to_owned()) && told.contains(&"CrashLoop".to_owned()),
-        "{told:?}"
-    );
+    daemon.event("AllocationFailing", |_| true).await?;
+    daemon.event("CrashLoop", |_| true).await?;
     // The count outlives the daemon.
     daemon.kill()?;
     daemon.launch()?;
@@ -233,43 +209,24 @@ async fn the_daemon_checks_what_the_cloud_does_not_know_and_replaces_what_is_dea
 
     let victim = cloud.live().into_iter().next().context("an instance")?;
     cloud.status(&victim.id, 500);
-    let since = Instant::now();
-    while cloud.live().iter().any(|i| i.id == victim.id) {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "what does not live is still there:\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    instance_gone(&cloud, &daemon, &victim.id).await?;
     let healed = daemon.running("app").await?;
     ensure!(
         healed["ready"] == 2 && cloud.live().len() == 2,
         "{healed:#}"
     );
-    let told = reasons(&daemon, "/v1/deployments/app/events").await?;
-    ensure!(told.contains(&"AllocationReplaced".to_owned()), "{told:?}");
+    daemon.event("AllocationReplaced", |_| true).await?;
     Ok(())
 }
 
-/// While an instance boots its answers are set, so that it answers badly from its first moment on.
-async fn until_booting(cloud: &FixtureCloud, wanted: usize, status: u16) -> Result<Vec<String>> {
-    let since = Instant::now();
-    loop {
+/// Waits until there are so many instances, and answers their ids.
+async fn until_made(cloud: &FixtureCloud, daemon: &Daemon, wanted: usize) -> Result<Vec<String>> {
+    let made = daemon.eventually(format!("{wanted} instances are made"), async || {
         let ids: Vec<String> = cloud.live().into_iter().map(|i| i.id).collect();
-        if ids.len() == wanted {
-            for id in &ids {
-                cloud.status(id, status);
-            }
-            return Ok(ids);
-        }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "{} instances instead of {wanted}",
-            ids.len()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+        let count = ids.len();
+        Ok(if count == wanted { Ok(ids) } else { Err(count) })
+    });
+    made.await
 }
 
 #[tokio::test]
@@ -277,6 +234,7 @@ async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
     for startup in ["", ", startup: {http: /, interval: 100ms}"] {
         let cloud = FixtureCloud::start(Config {
             boot_ms: 400,
+            status: 503,
             ..Config::default().with_regions(&["east", "west"])
         })?;
         let granted = format!(
@@ -289,7 +247,7 @@ async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
         daemon
             .put("app", &app("", &format!("{checks}{startup}")))
             .await?;
-        let first = until_booting(&cloud, 2, 503).await?;
+        let first = until_made(&cloud, &daemon, 2).await?;
         // It has been looked at for long enough to be called unwell, and lives on.
         let unwell = |d: &Value| {
             let replicas = places(d, "east")
@@ -302,15 +260,11 @@ async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
                     .all(|r| r["phase"] == "running" && r["health"] != "healthy")
         };
         daemon.until("app", "running and not well", unwell).await?;
-        let looked = cloud.calls(tradewind_tests::fixture::Operation::List);
-        let since = Instant::now();
-        while cloud.calls(tradewind_tests::fixture::Operation::List) < looked + 8 {
-            ensure!(since.elapsed() < PATIENCE, "{}", daemon.log());
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        looked_at(&cloud, &daemon, 8).await?;
         for id in &first {
             cloud.status(id, 200);
         }
+        cloud.with(|cloud| cloud.set_first_status(200));
         daemon.running("app").await?;
         ensure!(
             cloud.ledger().len() == 2,
@@ -319,15 +273,7 @@ async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
         );
 
         cloud.status(&first[0], 500);
-        let since = Instant::now();
-        while cloud.live().iter().any(|i| i.id == first[0]) {
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "what does not live any more is still there:\n{}",
-                daemon.log()
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        instance_gone(&cloud, &daemon, &first[0]).await?;
     }
     Ok(())
 }
@@ -336,6 +282,7 @@ async fn the_daemons_own_checks_give_a_slow_start_its_time() -> Result<()> {
 async fn what_never_starts_is_replaced_and_told_how_to_get_more_time() -> Result<()> {
     let cloud = FixtureCloud::start(Config {
         boot_ms: 400,
+        status: 503,
         ..Config::default().with_regions(&["east", "west"])
     })?;
     let granted = format!(
@@ -353,24 +300,17 @@ async fn what_never_starts_is_replaced_and_told_how_to_get_more_time() -> Result
             ),
         )
         .await?;
-    let first = until_booting(&cloud, 2, 503).await?;
-    let since = Instant::now();
-    while first
-        .iter()
-        .all(|id| cloud.live().iter().any(|i| i.id == *id))
-    {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "what does not start is still there:\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    let events = daemon.get("/v1/deployments/app/events").await?.to_string();
-    ensure!(
-        events.contains("AllocationReplaced") && events.contains("startup.unhealthyAfter"),
-        "{events}"
-    );
+    let first = until_made(&cloud, &daemon, 2).await?;
+    // What is made in their stead starts.
+    cloud.with(|cloud| cloud.set_first_status(200));
+    let gone = daemon.eventually("one that does not start is gone", async || {
+        let live = cloud.live();
+        let left = |id: &String| live.iter().any(|i| i.id == *id);
+        Ok(!first.iter().all(left))
+    });
+    gone.await?;
+    let told = |e: &Value| e.to_string().contains("startup.unhealthyAfter");
+    daemon.event("AllocationReplaced", told).await?;
     daemon.running("app").await?;
     Ok(())
 }

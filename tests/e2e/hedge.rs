@@ -1,11 +1,12 @@
 //! Several places asked at once: the first that is ready stays, the others go, whatever happens to whom.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     fixture::{Config, Fault, FixtureCloud, Kind, Operation},
+    when,
 };
 
 fn app(hedge: &str) -> String {
@@ -15,48 +16,27 @@ fn app(hedge: &str) -> String {
     )
 }
 
-async fn reasons(daemon: &Daemon) -> Result<Vec<String>> {
-    let events = daemon.get("/v1/deployments/app/events").await?;
-    Ok(events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
-        .collect())
-}
-
 /// Waits until exactly two instances are left, all in one region, and answers the region.
 async fn one_survivor(cloud: &FixtureCloud, daemon: &Daemon) -> Result<String> {
-    let since = Instant::now();
-    loop {
+    let survivor = daemon.eventually("two instances in one region", async || {
         let live = cloud.live();
-        let regions: std::collections::BTreeSet<String> =
-            live.iter().map(|i| i.region.clone()).collect();
-        if live.len() == 2 && regions.len() == 1 {
-            return Ok(regions.into_iter().next().unwrap_or_default());
+        let regions: BTreeSet<String> = live.iter().map(|i| i.region.clone()).collect();
+        match Vec::from_iter(regions).as_slice() {
+            [region] if live.len() == 2 => Ok(Ok(region.clone())),
+            _ => Ok(Err(format!("{live:?}"))),
         }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "more than one survivor, or none: {live:?}\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    });
+    survivor.await
 }
 
 /// Waits until exactly two instances are left, both in this region, when whatever else was asked for is on its way out.
 async fn left_alone(cloud: &FixtureCloud, daemon: &Daemon, region: &str) -> Result<()> {
-    let since = Instant::now();
-    while cloud.live().len() != 2 || cloud.live().iter().any(|i| i.region != region) {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "more than two, or elsewhere: {:?}\n{}",
-            cloud.live(),
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
+    let left = daemon.eventually(format!("two instances, both in {region}"), async || {
+        let live = cloud.live();
+        let alone = live.len() == 2 && live.iter().all(|i| i.region == region);
+        Ok(when(alone, format!("{live:?}")))
+    });
+    left.await.map(drop)
 }
 
 #[tokio::test]
@@ -64,15 +44,10 @@ async fn with_one_region_hung_the_other_serves_at_once_and_nothing_is_left_behin
     let cloud = FixtureCloud::start(Config::default().with_regions(&["east", "west"]))?;
     cloud.fault(Fault::new(Kind::Hang).on(Operation::Create).within("east"));
     let daemon = Daemon::start(&["cheapest", "rest"], &[("cloud", &cloud.instance())])?;
-    let since = Instant::now();
     daemon
         .put("app", &app("hedge: {offers: 2, within: 1m},"))
         .await?;
     daemon.until("app", "ready", |d| d["ready"] == 2).await?;
-    println!(
-        "ready with the preferred region hung: {:?}",
-        since.elapsed()
-    );
     cloud.heal();
     ensure!(one_survivor(&cloud, &daemon).await? == "west");
     let running = daemon.running("app").await?;
@@ -82,8 +57,7 @@ async fn with_one_region_hung_the_other_serves_at_once_and_nothing_is_left_behin
             .is_some_and(|a| a.len() == 1),
         "{running:#}"
     );
-    ensure!(reasons(&daemon).await?.contains(&"HedgeWon".to_owned()));
-    Ok(())
+    daemon.event("HedgeWon", |_| true).await.map(drop)
 }
 
 #[tokio::test]
@@ -96,16 +70,11 @@ async fn a_daemon_killed_in_the_middle_ends_the_group_after_its_restart() -> Res
     daemon
         .put("app", &app("hedge: {offers: 2, within: 1m},"))
         .await?;
-    let since = Instant::now();
-    while cloud.live().len() < 4 {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "both places are asked: {:?}\n{}",
-            cloud.live(),
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let asked = daemon.eventually("both places are asked", async || {
+        let live = cloud.live();
+        Ok(when(live.len() == 4, format!("{live:?}")))
+    });
+    asked.await?;
     daemon.kill()?;
     daemon.launch()?;
     one_survivor(&cloud, &daemon).await?;
@@ -134,8 +103,7 @@ async fn the_spend_cap_leaves_out_what_is_too_dear_and_says_so() -> Result<()> {
         "one place was asked: {:?}",
         cloud.ledger()
     );
-    ensure!(reasons(&daemon).await?.contains(&"HedgeLimited".to_owned()));
-    Ok(())
+    daemon.event("HedgeLimited", |_| true).await.map(drop)
 }
 
 #[tokio::test]
@@ -164,6 +132,6 @@ async fn a_group_of_which_none_gets_ready_is_given_up_and_decided_anew() -> Resu
         .filter_map(|a| a["region"].as_str())
         .collect();
     ensure!(regions == ["west"], "{running:#}");
-    ensure!(reasons(&daemon).await?.contains(&"HedgeGivenUp".to_owned()));
+    daemon.event("HedgeGivenUp", |_| true).await?;
     left_alone(&cloud, &daemon, "west").await
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, PATIENCE};
-
-use crate::web;
+use tradewind_kit::{Daemon, web};
 
 /// Reads the stream behind `after` until it has told so many, then breaks off. Ids of places and of events.
 async fn follow(
@@ -14,36 +12,16 @@ async fn follow(
     after: Option<&str>,
     count: usize,
 ) -> Result<Vec<(String, String)>> {
-    let mut request = daemon
-        .http
-        .get(daemon.url("/v1/events?follow=true&limit=10000"));
-    if let Some(after) = after {
-        request = request.header("last-event-id", after);
-    }
-    let mut response = request.send().await?.error_for_status()?;
-    let (mut text, mut told) = (String::new(), Vec::new());
+    let mut events = daemon.events(after).await?;
+    let mut told = Vec::new();
     while told.len() < count {
-        let chunk = tokio::time::timeout(PATIENCE, response.chunk())
-            .await
-            .with_context(|| format!("no more events came after {told:?}"))??;
-        text.push_str(&String::from_utf8_lossy(
-            &chunk.context("the stream ended")?,
+        let event = events.next().await?;
+        let place = events.place().context("an event without a place")?;
+        told.push((
+            place.to_owned(),
+            event["id"].as_str().unwrap_or_default().to_owned(),
         ));
-        while let Some((message, rest)) = text.split_once("\n\n") {
-            let field = |name: &str| {
-                message
-                    .lines()
-                    .find_map(|l| l.strip_prefix(name))
-                    .map(|v| v.trim().to_owned())
-            };
-            if let (Some(place), Some(data)) = (field("id:"), field("data:")) {
-                let event: Value = serde_json::from_str(&data)?;
-                told.push((place, event["id"].as_str().unwrap_or_default().to_owned()));
-            }
-            text = rest.to_owned();
-        }
     }
-    told.truncate(count);
     Ok(told)
 }
 

@@ -12,9 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, PATIENCE, binary, client};
-
-use crate::web;
+use tradewind_kit::{Daemon, PATIENCE, binary, client, eventually_blocking, web};
 
 const ROLES: [&str; 4] = ["viewer", "operator", "approver", "admin"];
 
@@ -74,6 +72,7 @@ impl Operation {
                 return Ok(response);
             }
             let wait = response.headers()["retry-after"].to_str()?.parse()?;
+            // The daemon has said how long.
             tokio::time::sleep(Duration::from_secs(wait)).await;
         }
     }
@@ -557,16 +556,7 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
     let told = || -> Option<Value> {
         serde_json::from_slice(&std::fs::read(data.join("daemon.json")).ok()?).ok()
     };
-    let until = |what: &str, wanted: &dyn Fn() -> bool| -> Result<()> {
-        let since = Instant::now();
-        while !wanted() {
-            ensure!(since.elapsed() < PATIENCE, "not {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
-    };
-    until("ready", &|| told().is_some())?;
-    let first = told().context("no daemon.json")?;
+    let first = eventually_blocking("it is ready", || Ok(told()))?;
     let (address, fingerprint) = (
         first["address"].as_str().unwrap_or_default(),
         first["fingerprint"].as_str().unwrap_or_default(),
@@ -639,7 +629,8 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
         .env("TRADEWIND_PLUGINS", second.path().join("plugins"))
         .stderr(std::process::Stdio::null())
         .spawn()?;
-    let made = until("made", &|| second.path().join("data/daemon.json").exists());
+    let ready = second.path().join("data/daemon.json");
+    let made = eventually_blocking("the other one is ready", || Ok(ready.exists()));
     maker.kill()?;
     maker.wait()?;
     made?;
@@ -656,8 +647,8 @@ fn tls_story(data: &std::path::Path, tradewind: &dyn Fn(&[&str]) -> Command) -> 
         "the one before stays in force"
     );
     replace("key.pem", &key)?;
-    until("told of the new certificate", &|| {
-        told().is_some_and(|t| t["fingerprint"] != first["fingerprint"])
+    eventually_blocking("the new certificate is told of", || {
+        Ok(told().is_some_and(|t| t["fingerprint"] != first["fingerprint"]))
     })?;
     assert!(tradewind(&["whoami"]).output()?.status.success());
     assert_eq!(

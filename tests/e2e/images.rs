@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon,
     aws::AwsCloud,
     clouds::{azure::Azure, gcp::Gcp},
@@ -79,8 +79,7 @@ fn user_data(cloud: &AwsCloud, id: &str) -> Result<String> {
         ("Attribute", "userData"),
     ];
     let answer = cloud.api(EAST, "ec2", &asked)?;
-    let packed =
-        tradewind_tests::aws::text(&tradewind_tests::aws::text(&answer, "userData"), "value");
+    let packed = tradewind_kit::aws::text(&tradewind_kit::aws::text(&answer, "userData"), "value");
     let mut child = Command::new("base64")
         .arg("-d")
         .stdin(Stdio::piped())
@@ -133,10 +132,7 @@ async fn a_cluster_has_the_digest_in_its_template_from_the_first_pod_on() -> Res
     };
     let image = format!("{}/team/web:1", registry.address);
     let first = registry.put("team/web", "1", "first").await?;
-    let (cloud, folder) = (
-        Cloud::Kubernetes(cluster),
-        tradewind_tests::private_folder()?,
-    );
+    let (cloud, folder) = (Cloud::Kubernetes(cluster), tradewind_kit::private_folder()?);
     let daemon = start("kubernetes", &cloud, &knowing(&registry, &folder)?)?;
     daemon.put("shop", &manifest(&image, 1, 1)).await?;
     daemon.running("shop").await?;
@@ -165,7 +161,7 @@ async fn a_tag_is_pinned_by_its_registry_before_the_first_machine_pulls_it() -> 
         return Ok(());
     };
     let image = format!("{}/team/web:1", registry.address);
-    let login = tradewind_tests::private_folder()?;
+    let login = tradewind_kit::private_folder()?;
     let config = knowing(&registry, &login)?;
     for (plugin, cloud) in Cloud::all()? {
         let first = registry

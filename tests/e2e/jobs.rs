@@ -1,11 +1,10 @@
 //! Jobs: run to their end, retried, failed, and not run twice.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Result, ensure};
-use tradewind_tests::{
-    Daemon, LOCAL, PATIENCE,
+use tradewind_kit::{
+    Daemon, LOCAL,
     fixture::{Config, FixtureCloud},
+    when,
 };
 
 fn job(name: &str, script: &str, more: &str) -> String {
@@ -269,14 +268,14 @@ async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> R
         gate.display()
     );
     daemon.put("kept", &job("kept", &script, "")).await?;
-    let runs = |d: &serde_json::Value| crate::pids(d).iter().any(|pid| !pid.is_empty());
+    let runs = |d: &serde_json::Value| tradewind_kit::pids(d).iter().any(|pid| !pid.is_empty());
     let running = daemon
         .until("kept", "running", |d| {
             runs(d) && std::fs::read_to_string(&trace).is_ok_and(|t| t == "ran\n")
         })
         .await?;
     daemon.kill()?;
-    let group: u32 = crate::pids(&running)[0].parse()?;
+    let group: u32 = tradewind_kit::pids(&running)[0].parse()?;
     let killed = std::process::Command::new("/bin/sh")
         .args(["-c", &format!("kill -9 -{group}")])
         .status()?;
@@ -284,7 +283,7 @@ async fn a_job_that_is_lost_with_its_machine_is_run_again_without_a_retry() -> R
     daemon.launch()?;
     daemon
         .until("kept", "running again", |d| {
-            runs(d) && crate::pids(d) != crate::pids(&running)
+            runs(d) && tradewind_kit::pids(d) != tradewind_kit::pids(&running)
         })
         .await?;
     std::fs::write(&gate, "")?;
@@ -393,16 +392,11 @@ async fn a_deadline_goes_on_where_a_job_is_made_again() -> Result<()> {
         ensure!(cloud.disappear(&instance.id));
     }
     daemon.launch()?;
-    let since = Instant::now();
-    while cloud.ledger().len() < 2 {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "it is not made again: {:?}\n{}",
-            cloud.ledger(),
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let again = daemon.eventually("it is made again", async || {
+        let made = cloud.ledger().len();
+        Ok(when(made >= 2, made))
+    });
+    again.await?;
     let given: Vec<u64> = cloud
         .ledger()
         .iter()

@@ -4,7 +4,7 @@ mod objects;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, cluster::Cluster};
+use tradewind_kit::{Daemon, cluster::Cluster};
 
 /// A secret that must appear in the cluster and nowhere else.
 const CANARY: &str = "canary-5f1d0c";
@@ -553,7 +553,7 @@ async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_
         return Ok(());
     }
     let instance = cluster.instance("", "timeout = \"2s\"");
-    let local = tradewind_tests::LOCAL;
+    let local = tradewind_kit::LOCAL;
     let daemon = Daemon::start(
         &["cheapest", "kubernetes", "process"],
         &[("k8s", &instance), ("local", local)],
@@ -585,7 +585,9 @@ async fn an_api_server_that_is_away_holds_nobody_else_and_is_used_again_when_it_
         "{shown}"
     );
     // Another provider is not held up.
-    daemon.put("here", &crate::web("here", 1, "hello")).await?;
+    daemon
+        .put("here", &tradewind_kit::web("here", 1, "hello"))
+        .await?;
     daemon.running("here").await?;
     cluster.start_server()?;
     daemon

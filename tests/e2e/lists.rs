@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
 use serde_json::Value;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 const CLOUD: &str = "component = \"simulated.wasm\"\n[settings.regions.r.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.10\"\n[settings.regions.q.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.20\"\n";
 

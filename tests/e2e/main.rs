@@ -40,6 +40,7 @@ mod plans;
 mod policies;
 mod price;
 mod processes;
+mod ready;
 mod reload;
 mod replacement;
 mod resilience;
@@ -54,51 +55,3 @@ mod simulate;
 mod storage;
 mod updates;
 mod upgrade;
-
-use anyhow::Result;
-use serde_json::Value;
-use tradewind_tests::hello;
-
-/// A manifest with one service that runs `hello`.
-pub fn web(name: &str, replicas: u32, greeting: &str) -> String {
-    let hello = hello().display().to_string();
-    format!(
-        r#"
-apiVersion: tradewind.dev/v1
-kind: CloudDeployment
-metadata: {{name: {name}}}
-spec:
-  services:
-    web:
-      command: ["{hello}"]
-      env: {{GREETING: "{greeting}"}}
-      ports: {{http: {{protocol: http}}}}
-      health: {{http: /health, interval: 200ms}}
-      replicas: {replicas}
-      resources: {{cpu: 10m, memory: 64Mi}}
-"#
-    )
-}
-
-/// Every process id of a deployment's replicas, in order.
-pub fn pids(deployment: &Value) -> Vec<String> {
-    let tasks = deployment["tasks"].as_array().into_iter().flatten();
-    let allocations = tasks.flat_map(|t| t["allocations"].as_array().into_iter().flatten());
-    let replicas = allocations.flat_map(|a| a["replicaStatus"].as_array().into_iter().flatten());
-    let mut ids: Vec<String> = replicas
-        .map(|r| r["id"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    ids.sort();
-    ids
-}
-
-/// What a URL answers.
-pub async fn fetch(http: &reqwest::Client, url: &str) -> Result<String> {
-    Ok(http
-        .get(url)
-        .send()
-        .await?
-        .error_for_status()?
-        .text()
-        .await?)
-}

@@ -4,19 +4,20 @@ use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon, PATIENCE,
     aws::AwsCloud,
     binary,
     clouds::{azure::Azure, gcp::Gcp},
     component,
     docker::Docker,
+    eventually_blocking,
     podman::{IMAGE, Podman},
+    when,
 };
 
 /// One service or job that runs a script.
@@ -74,14 +75,7 @@ impl Following {
 
     /// Its exit code and what it printed to standard error.
     fn end(&mut self) -> Result<(Option<i32>, String)> {
-        let since = Instant::now();
-        let status = loop {
-            match self.child.try_wait()? {
-                Some(status) => break status,
-                None if since.elapsed() > PATIENCE => bail!("it does not end"),
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        };
+        let status = eventually_blocking("it ends", || Ok(self.child.try_wait()?))?;
         let mut told = String::new();
         self.child
             .stderr
@@ -101,15 +95,10 @@ impl Drop for Following {
 
 /// What `logs` prints, once it contains this.
 fn logs_with(daemon: &Daemon, arguments: &[&str], wanted: &str) -> Result<String> {
-    let since = Instant::now();
-    loop {
+    eventually_blocking(format!("{wanted:?} is printed"), || {
         let seen = daemon.run(&[&["logs"], arguments].concat())?;
-        if seen.contains(wanted) {
-            return Ok(seen);
-        }
-        ensure!(since.elapsed() < PATIENCE, "{wanted:?} is not in {seen:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Ok(when(seen.contains(wanted), seen))
+    })
 }
 
 /// The lines of a replica, put together where they were cut.
@@ -272,19 +261,16 @@ async fn last_words_of_a_run_are_not_glued_to_the_next_ones() -> Result<()> {
             ),
         )
         .await?;
-    let since = Instant::now();
-    loop {
+    let seen = daemon.eventually("it has begun again", async || {
         let seen = daemon.run(&["logs", "crash"])?;
-        if seen.matches("begins").count() > 1 {
-            ensure!(
-                seen.starts_with("w/0 | begins\nw/0 | FATAL: out of luck\nw/0 | begins\n"),
-                "{seen}"
-            );
-            return Ok(());
-        }
-        ensure!(since.elapsed() < PATIENCE, "{seen}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        Ok(when(seen.matches("begins").count() > 1, seen))
+    });
+    let seen = seen.await?;
+    ensure!(
+        seen.starts_with("w/0 | begins\nw/0 | FATAL: out of luck\nw/0 | begins\n"),
+        "{seen}"
+    );
+    Ok(())
 }
 
 #[tokio::test]
@@ -501,34 +487,21 @@ impl Bare {
 
     /// Waits until the plugins that are listed satisfy this.
     fn until_listed(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let since = Instant::now();
-        loop {
+        eventually_blocking(what, || {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended with {status}");
             }
             let output = self.cli(&["plugin", "list"])?;
             let listed = String::from_utf8_lossy(&output.stdout).into_owned();
-            if output.status.success() && wanted(&listed) {
-                return Ok(());
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "{what}: {listed}{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let told = format!("{listed}{}", String::from_utf8_lossy(&output.stderr));
+            Ok(when(output.status.success() && wanted(&listed), told))
+        })
+        .map(drop)
     }
 
     fn exit(&mut self) -> Result<Option<i32>> {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status.code());
-            }
-            ensure!(since.elapsed() < PATIENCE, "the daemon does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let status = eventually_blocking("the daemon ends", || Ok(self.child.try_wait()?))?;
+        Ok(status.code())
     }
 }
 
@@ -579,17 +552,12 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
     let mut daemon = Bare::start("", std::fs::File::create(&log)?.into())?;
-    let told = |what: &str| -> Result<()> {
-        let since = Instant::now();
-        while !std::fs::read_to_string(&log)?.contains(what) {
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "{what:?} is not in {}",
-                std::fs::read_to_string(&log)?
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+    let told = |what: &str| {
+        eventually_blocking(format!("\"{what}\" is logged"), || {
+            let seen = std::fs::read_to_string(&log)?;
+            Ok(when(seen.contains(what), seen))
+        })
+        .map(drop)
     };
     daemon.until_listed("it becomes ready", |listed| listed.contains("cheapest"))?;
     daemon.signal("USR1")?;
@@ -611,16 +579,11 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
 
 /// Whether this plugin is listed, soon.
 async fn soon_listed(daemon: &Daemon, name: &str) -> Result<()> {
-    let since = Instant::now();
-    while !daemon.run(&["plugin", "list"])?.contains(name) {
-        ensure!(
-            since.elapsed() < Duration::from_secs(15),
-            "{name} is not followed: {}",
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    let listed = daemon.eventually(format!("{name} is followed"), async || {
+        let seen = daemon.run(&["plugin", "list"])?;
+        Ok(when(seen.contains(name), seen))
+    });
+    listed.await.map(drop)
 }
 
 #[tokio::test]

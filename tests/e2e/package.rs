@@ -11,9 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{PATIENCE, binary, client, component, endpoints, hello, podman::Podman};
+use tradewind_kit::{
+    PATIENCE, binary, client, component, endpoints, fetch, hello, pids, podman::Podman, web,
+};
 
-use crate::{fetch, pids, web};
 use system::System;
 
 /// Packages the build under another version, into this folder. Answers the package's file.
@@ -134,6 +135,19 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
     assert_eq!(pids(&after).len(), 2, "{after:#}");
     assert!(std::fs::read_to_string(&settings)?.contains("127.0.0.1:0"));
     answer(&after).await?;
+
+    // A backup goes back over the state as its user, and what runs is found again.
+    let backup = "/tmp/state.tar";
+    system.run_as("tradewind", &["tradewind", "backup", backup])?;
+    assert_eq!(system.stop()?, Some(0));
+    let words = ["tradewind", "restore", backup, "--force", "--yes"];
+    let refused = system.fails(&words)?;
+    assert!(refused.contains("sudo -u tradewind"), "{refused}");
+    system.run_as("tradewind", &words)?;
+    system.start()?;
+    let restored = system.json(&["tradewind", "-o", "json", "get", "web"])?;
+    assert_eq!(pids(&restored), pids(&before));
+    answer(&restored).await?;
 
     system.run(&["tradewind", "delete", "web"])?;
     system.dpkg(&["--remove", "tradewind"], None)?;

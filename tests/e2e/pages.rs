@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tradewind_tests::{
+use tradewind_kit::{
     PATIENCE, binary, component,
     pages::{Block, Page, all, root},
 };

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon,
     fixture::{Config, Fault, FixtureCloud, Kind, Operation},
     hello,

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon, client, component,
     fixture::{Config, FixtureCloud},
 };

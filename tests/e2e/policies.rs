@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 /// Worked example E1: C = 1.0, 0.6 and 0.2, T = 1, 2 and 1.
 const CLOUDS: [(&str, &str, u32, &str, f64); 3] = [

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, LOCAL};
+use tradewind_kit::{Daemon, LOCAL};
 
 /// Two places: a plain machine, and one that is twice as fast and nearly twice as dear.
 const PLAIN: &str = "component = \"simulated.wasm\"\n[settings.regions.north.sizes.s]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"0.05\"\n";

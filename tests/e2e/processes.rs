@@ -4,14 +4,11 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, PATIENCE, binary, endpoints, hello};
-
-use crate::{fetch, pids, web};
+use tradewind_kit::{Daemon, binary, endpoints, fetch, hello, pids, web};
 
 const HEAD: &str = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\n";
 
@@ -26,15 +23,6 @@ fn ports(from: u16, to: u16) -> String {
     )
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
-    let since = Instant::now();
-    while !holds() {
-        ensure!(since.elapsed() < PATIENCE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
 fn alive(pid: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
@@ -46,18 +34,6 @@ fn noted(path: &Path) -> Vec<String> {
         .lines()
         .map(str::to_owned)
         .collect()
-}
-
-async fn reasons(daemon: &Daemon, name: &str) -> Result<Vec<String>> {
-    let events = daemon
-        .get(&format!("/v1/deployments/{name}/events"))
-        .await?;
-    Ok(events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
-        .collect())
 }
 
 #[tokio::test]
@@ -96,7 +72,12 @@ async fn a_strangers_port_is_refused_by_name_and_a_strangers_answer_makes_nothin
         "services: {{web: {{command: [sh, -c, \"{script}\"], ports: {{http: {{protocol: http}}}}, health: {{tcp: true, interval: 200ms}}}}}}"
     );
     daemon.put("silent", &manifest("silent", &silent)).await?;
-    eventually("it is told its port", || !noted(&given).is_empty()).await?;
+    daemon
+        .eventually(
+            "it is told its port",
+            async || Ok(!noted(&given).is_empty()),
+        )
+        .await?;
     let number: u16 = noted(&given)[0].parse()?;
     let _stranger = TcpListener::bind(("127.0.0.1", number))?;
     let seen = daemon
@@ -125,11 +106,12 @@ async fn a_chosen_port_that_is_gone_after_a_reboot_is_chosen_anew() -> Result<()
         );
     }
     let mut stranger = None;
-    eventually("the number is free", || {
-        stranger = TcpListener::bind(("127.0.0.1", number)).ok();
-        stranger.is_some()
-    })
-    .await?;
+    daemon
+        .eventually("the number is free", async || {
+            stranger = TcpListener::bind(("127.0.0.1", number)).ok();
+            Ok(stranger.is_some())
+        })
+        .await?;
     daemon.launch()?;
     let after = daemon
         .until("dyn", "somewhere else", |d| {
@@ -140,11 +122,9 @@ async fn a_chosen_port_that_is_gone_after_a_reboot_is_chosen_anew() -> Result<()
         fetch(&daemon.http, &endpoints(&after)[0]).await?,
         "hello, there\n"
     );
-    let events = daemon.get("/v1/deployments/dyn/events").await?.to_string();
-    assert!(
-        events.contains("PortMoved") && events.contains(&format!("{number} was taken by")),
-        "{events}"
-    );
+    let taken = format!("{number} was taken by");
+    let told = |e: &Value| e.to_string().contains(&taken);
+    daemon.event("PortMoved", told).await?;
     Ok(())
 }
 
@@ -179,10 +159,11 @@ async fn threads_are_no_memory_and_all_processes_of_a_replica_count() -> Result<
     daemon.put("three", &manifest("three", &spec)).await?;
     let running = daemon.running("three").await?;
     for (i, endpoint) in endpoints(&running).iter().enumerate() {
-        eventually("it listens", || {
-            std::net::TcpStream::connect(endpoint.trim_start_matches("http://")).is_ok()
-        })
-        .await?;
+        daemon
+            .eventually("it listens", async || {
+                Ok(std::net::TcpStream::connect(endpoint.trim_start_matches("http://")).is_ok())
+            })
+            .await?;
         let answer = fetch(&daemon.http, &format!("{endpoint}/keep/26")).await;
         ensure!(i == 2 || answer.is_ok(), "{answer:?}");
     }
@@ -236,12 +217,17 @@ async fn what_calls_setsid_ends_with_its_replica() -> Result<()> {
         "{done:#}"
     );
     // Every restart ends what the run before has left.
-    eventually("it starts three times", || noted(&service).len() >= 3).await?;
+    daemon
+        .eventually("it starts three times", async || {
+            Ok(noted(&service).len() >= 3)
+        })
+        .await?;
     let all = noted(&service);
-    eventually("the first two are gone", || {
-        !all[..2].iter().any(|pid| alive(pid))
-    })
-    .await?;
+    daemon
+        .eventually("the first two are gone", async || {
+            Ok(!all[..2].iter().any(|pid| alive(pid)))
+        })
+        .await?;
     // The next daemon ends it as well, and a deletion leaves nothing.
     daemon.kill()?;
     daemon.launch()?;
@@ -344,7 +330,11 @@ async fn a_copy_beside_its_living_original_is_stopped_and_a_moved_folder_is_take
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let ready = eventually("it is ready", || moved.join("daemon.json").exists()).await;
+    let ready = daemon
+        .eventually("it is ready", async || {
+            Ok(moved.join("daemon.json").exists())
+        })
+        .await;
     takes_over.kill()?;
     takes_over.wait()?;
     ready?;
@@ -363,10 +353,11 @@ async fn a_copy_beside_its_living_original_is_stopped_and_a_moved_folder_is_take
         .stderr(Stdio::null())
         .spawn()?;
     let pid = back.id().to_string();
-    let ready = eventually("it is ready", || {
-        std::fs::read_to_string(data.join("daemon.json")).is_ok_and(|t| t.contains(&pid))
-    })
-    .await;
+    let ready = daemon
+        .eventually("it is ready", async || {
+            Ok(std::fs::read_to_string(data.join("daemon.json")).is_ok_and(|t| t.contains(&pid)))
+        })
+        .await;
     back.kill()?;
     back.wait()?;
     ready?;
@@ -424,16 +415,25 @@ async fn collects(daemon: &mut Daemon, unshare: u32) -> Result<()> {
     let told = || -> Option<Value> {
         serde_json::from_slice(&std::fs::read(daemon.data().join("daemon.json")).ok()?).ok()
     };
-    eventually("it is ready", || told().is_some_and(|t| t["pid"] == 1)).await?;
+    daemon
+        .eventually("it is ready", async || {
+            Ok(told().is_some_and(|t| t["pid"] == 1))
+        })
+        .await?;
     daemon.address = told()
         .and_then(|t| Some(t["address"].as_str()?.to_owned()))
         .context("no address")?;
-    daemon.http = tradewind_tests::client(Some(&daemon.admin_token()?))?;
+    daemon.http = tradewind_kit::client(Some(&daemon.admin_token()?))?;
     let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"))?;
     let init = children.trim().to_owned();
     // Orphans while the replica runs, and a job whose child outlives its parent.
-    let spec = "services: {s: {command: [sh, -c, \"for i in 1 2 3; do (sleep 0.1 & exec sleep 0.2) & done; (setsid -f sleep 0.3); sleep 600\"]}}";
-    daemon.put("orphans", &manifest("orphans", spec)).await?;
+    let over = daemon.shared().join("over");
+    let spec = format!(
+        "services: {{s: {{command: [sh, -c, \"for i in 1 2 3; do (sleep 0.1 & exec sleep 0.2) & done; \
+         (setsid -f sh -c 'sleep 0.3; echo >{}'); sleep 600\"]}}}}",
+        over.display()
+    );
+    daemon.put("orphans", &manifest("orphans", &spec)).await?;
     daemon
         .put(
             "done",
@@ -448,7 +448,9 @@ async fn collects(daemon: &mut Daemon, unshare: u32) -> Result<()> {
         .until("done", "failed", |d| d["status"] == "failed")
         .await?;
     assert!(done.to_string().contains("\"exitCode\":7"), "{done:#}");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    daemon
+        .eventually("the last orphan ends", async || Ok(over.exists()))
+        .await?;
     let zombies = || {
         let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children"))
             .unwrap_or_default();
@@ -464,7 +466,9 @@ async fn collects(daemon: &mut Daemon, unshare: u32) -> Result<()> {
             })
             .count()
     };
-    eventually("no zombie is left", || zombies() == 0).await?;
+    daemon
+        .eventually("no zombie is left", async || Ok(zombies() == 0))
+        .await?;
     assert!(alive(&init));
     Ok(())
 }
@@ -491,7 +495,9 @@ async fn out_of_descriptors_is_the_daemons_trouble_and_nobody_elses() -> Result<
     let crowd: Vec<_> = (0..20)
         .map(|_| std::net::TcpStream::connect(&address))
         .collect();
-    eventually("none is left", || descriptors() >= open + 2).await?;
+    daemon
+        .eventually("none is left", async || Ok(descriptors() >= open + 2))
+        .await?;
     for pid in pids(&before) {
         assert!(
             Command::new("kill")
@@ -516,11 +522,12 @@ async fn out_of_descriptors_is_the_daemons_trouble_and_nobody_elses() -> Result<
             })
             .any(|id| !pids(&before).contains(&id))
     };
-    eventually(
-        "it is started again, or the daemon says what it lacks",
-        || daemon.log().contains("too many files open") || replaced(),
-    )
-    .await?;
+    daemon
+        .eventually(
+            "it is started again, or the daemon says what it lacks",
+            async || Ok(daemon.log().contains("too many files open") || replaced()),
+        )
+        .await?;
     drop(crowd);
     assert!(limit("1024".to_owned())?.success());
     let after = daemon
@@ -533,7 +540,7 @@ async fn out_of_descriptors_is_the_daemons_trouble_and_nobody_elses() -> Result<
         &after["tasks"][0]["allocations"][0]["id"],
     );
     assert_eq!(was, is, "the same place, the same allocation: {after:#}");
-    let reasons = reasons(&daemon, "stay").await?;
+    let reasons = daemon.reasons("/v1/deployments/stay/events").await?;
     // That it was killed may count; that it could not be started for a while does not.
     for bad in ["AllocationReplaced", "DestroyFailed", "CircuitOpened"] {
         assert!(!reasons.iter().any(|r| r == bad), "{reasons:?}");

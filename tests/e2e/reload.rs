@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use tradewind_tests::{Daemon, component};
+use tradewind_kit::{Daemon, component};
 
 /// A cheap and slow cloud, and a dear and fast one.
 const CHEAP: &str = r#"
@@ -96,6 +96,8 @@ async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Re
     assert_eq!(digest(&daemon, "cheapest").await?, original);
     daemon.put("fourth", &manifest("fourth")).await?;
     assert_eq!(place(&daemon.running("fourth").await?), "cheap/east");
+    // Who follows the plugin host writes them.
+    daemon.event("PluginRejected", |_| true).await?;
     let events = daemon.run(&["events"])?;
     assert!(
         events.contains("PluginLoaded") && events.contains("PluginRejected"),

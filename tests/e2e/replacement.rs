@@ -1,15 +1,12 @@
 //! Continuous re-placement: what is worth it moves while it serves, and nothing else does.
 
-use std::time::Instant;
-
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, PATIENCE, endpoints,
+use tradewind_kit::{
+    Daemon, endpoints, fetch,
     fixture::{Config, FixtureCloud},
+    when,
 };
-
-use crate::fetch;
 
 fn app(name: &str, replacement: &str) -> String {
     format!(
@@ -98,19 +95,17 @@ async fn a_price_drop_beyond_the_hysteresis_moves_what_serves_without_a_failed_r
     );
 
     cloud.price("west", "small", 20_000);
-    let since = Instant::now();
-    let after = loop {
+    let moved = daemon.eventually("it has moved, and is served meanwhile", async || {
         let seen = daemon.get("/v1/deployments/app").await?;
         let serving = endpoints(&seen);
         ensure!(serving.len() >= 2, "{seen:#}");
         for endpoint in serving {
             fetch(&daemon.http, &endpoint).await?;
         }
-        if seen["places"] == json!(["cloud/west"]) && seen["status"] == "running" {
-            break seen;
-        }
-        ensure!(since.elapsed() < PATIENCE, "{seen:#}\n{}", daemon.log());
-    };
+        let moved = seen["places"] == json!(["cloud/west"]) && seen["status"] == "running";
+        Ok(when(moved, seen))
+    });
+    let after = moved.await?;
     ensure!(
         after["generation"] == 1 && after["hourlyCost"] == "0.04",
         "{after:#}"

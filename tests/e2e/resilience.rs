@@ -1,12 +1,10 @@
 //! One sick region is its own affair: what hangs holds nobody else, what is lost is neither doubled nor left behind, what fails is left alone
 //! until it is well, and what nobody knows of is removed.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     fixture::{Config, Fault, FixtureCloud, Kind, Operation},
 };
 
@@ -27,14 +25,8 @@ fn start(cloud: &FixtureCloud, settings: &str) -> Result<Daemon> {
     )
 }
 
-async fn reasons(daemon: &Daemon) -> Result<Vec<String>> {
-    let events = daemon.get("/v1/events?limit=1000").await?;
-    Ok(events
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|e| e["reason"].as_str().map(str::to_owned))
-        .collect())
+async fn is_told(daemon: &Daemon, reason: &str) -> Result<()> {
+    daemon.event(reason, |_| true).await.map(drop)
 }
 
 fn region<'a>(view: &'a Value, name: &str) -> &'a Value {
@@ -97,11 +89,7 @@ async fn a_service_does_not_wait_for_its_region_that_hangs() -> Result<()> {
     daemon.put("app", &app("app", 3, "")).await?;
     let running = daemon.running("app").await?;
     assert_eq!(running["places"], json!(["cloud/west"]));
-    assert!(
-        reasons(&daemon)
-            .await?
-            .contains(&"AllocationGivenUp".to_owned())
-    );
+    is_told(&daemon, "AllocationGivenUp").await?;
     cloud.heal();
     Ok(())
 }
@@ -173,12 +161,7 @@ async fn the_circuit_opens_traffic_goes_elsewhere_and_it_closes_again() -> Resul
         );
     }
     let sick = daemon.get("/v1/regions").await?;
-    assert!(
-        reasons(&daemon)
-            .await?
-            .contains(&"CircuitOpened".to_owned()),
-        "{sick:#}"
-    );
+    is_told(&daemon, "CircuitOpened").await?;
     assert!(
         region(&sick, "east")["errorRate"].as_f64().unwrap_or(0.0) > 0.5,
         "{sick:#}"
@@ -198,12 +181,7 @@ async fn the_circuit_opens_traffic_goes_elsewhere_and_it_closes_again() -> Resul
     daemon.running("pinned").await?;
     let well = daemon.get("/v1/regions").await?;
     assert_eq!(region(&well, "east")["circuit"], "closed", "{well:#}");
-    let told = reasons(&daemon).await?;
-    assert!(
-        told.contains(&"CircuitOpened".to_owned()) && told.contains(&"CircuitClosed".to_owned()),
-        "{told:?}"
-    );
-    Ok(())
+    is_told(&daemon, "CircuitClosed").await
 }
 
 #[tokio::test]
@@ -237,13 +215,8 @@ async fn a_refused_credential_degrades_the_provider_until_its_check_passes() -> 
     daemon
         .until_at("/v1/plugins/cloud", "well", |v| v["degraded"].is_null())
         .await?;
-    let told = reasons(&daemon).await?;
-    assert!(
-        told.contains(&"ProviderDegraded".to_owned())
-            && told.contains(&"ProviderRecovered".to_owned()),
-        "{told:?}"
-    );
-    Ok(())
+    is_told(&daemon, "ProviderDegraded").await?;
+    is_told(&daemon, "ProviderRecovered").await
 }
 
 #[tokio::test]
@@ -291,23 +264,13 @@ async fn an_orphan_is_removed_and_a_stranger_left_alone() -> Result<()> {
             .map(|i| i.tag("tradewind.dev/allocation").to_owned())
             .collect()
     };
-    let since = std::time::Instant::now();
-    while allocations().contains(&orphan) {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "the orphan is still there: {:?}\n{}",
-            reasons(&daemon).await?,
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    daemon
-        .until_at("/v1/events?limit=1000", "told", |v| {
-            v.to_string().contains("OrphanDestroyed")
-        })
-        .await?;
+    let removed = daemon.eventually("the orphan is removed", async || {
+        Ok(!allocations().contains(&orphan))
+    });
+    removed.await?;
+    is_told(&daemon, "OrphanFound").await?;
+    is_told(&daemon, "OrphanDestroyed").await?;
     let left = allocations();
     assert!(left.contains(&stranger) && left.contains(&id), "{left:?}");
-    assert!(reasons(&daemon).await?.contains(&"OrphanFound".to_owned()));
     Ok(())
 }

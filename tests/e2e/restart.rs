@@ -1,9 +1,7 @@
 //! The state survives the daemon: running processes are found again, not started twice.
 
 use anyhow::Result;
-use tradewind_tests::{Daemon, endpoints};
-
-use crate::{fetch, pids, web};
+use tradewind_kit::{Daemon, endpoints, fetch, pids, web};
 
 #[tokio::test]
 async fn a_killed_daemon_finds_everything_again() -> Result<()> {

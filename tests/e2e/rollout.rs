@@ -1,10 +1,8 @@
 //! Updates: traffic goes on, what is bad goes back, and nothing is lost when the daemon is killed meanwhile.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, endpoints, hello};
-
-use crate::fetch;
+use tradewind_kit::{Daemon, endpoints, fetch, hello, when};
 
 const BROKEN: &str = r#"[/bin/sh, -c, "exit 1"]"#;
 
@@ -40,24 +38,17 @@ async fn served_until(
     least: usize,
     wanted: impl Fn(&Value) -> bool,
 ) -> Result<Value> {
-    let since = std::time::Instant::now();
-    loop {
+    let served = daemon.eventually(format!("{name} is as wanted"), async || {
         let seen = daemon.get(&format!("/v1/deployments/{name}")).await?;
         let said = answers(daemon, &seen).await?;
-        assert!(
+        ensure!(
             said.len() >= least,
             "{} of {least} endpoints: {seen:#}",
             said.len()
         );
-        if wanted(&seen) {
-            return Ok(seen);
-        }
-        assert!(
-            since.elapsed() < tradewind_tests::PATIENCE,
-            "{seen:#}\n{}",
-            daemon.log()
-        );
-    }
+        Ok(when(wanted(&seen), seen))
+    });
+    served.await
 }
 
 fn whole(generation: u64) -> impl Fn(&Value) -> bool {

@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, hello};
-
-use crate::pids;
+use tradewind_kit::{Daemon, hello, pids};
 
 fn follower(name: &str) -> String {
     format!(
@@ -139,7 +137,9 @@ async fn what_sleeps_can_be_woken_and_a_number_set_within_the_bounds() -> Result
     daemon.until("hand", "awake", with(1)).await?;
 
     // A task that follows nothing is changed in its spec.
-    daemon.put("plain", &crate::web("plain", 1, "x")).await?;
+    daemon
+        .put("plain", &tradewind_kit::web("plain", 1, "x"))
+        .await?;
     daemon.run(&["scale", "plain", "web", "--replicas", "2"])?;
     let plain = daemon.until("plain", "two", with(2)).await?;
     assert_eq!(
@@ -185,17 +185,11 @@ spec:
     daemon.until("worker", "asleep", idle).await?;
     for round in 1..=2 {
         push(&daemon, "worker", "work", "waiting", 25.0).await?;
-        let path = "/v1/deployments/worker/events?limit=500";
-        daemon
-            .until_at(path, "done", |events| {
-                let told = events
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter(|e| e["reason"] == "JobScaled" && e["after"]["replicas"] == 0);
-                told.count() == round
-            })
-            .await?;
+        let mut events = daemon.events(None).await?;
+        for _ in 0..round {
+            let done = |e: &Value| e["reason"] == "JobScaled" && e["after"]["replicas"] == 0;
+            events.until("JobScaled to none", done).await?;
+        }
         daemon.until("worker", "asleep again", idle).await?;
     }
     let told = scalings(&daemon, "worker", "JobScaled").await?;

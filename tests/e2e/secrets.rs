@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, PATIENCE, binary, component, hostile};
+use tradewind_kit::{Daemon, binary, component, guest};
 
 use self::{
     plants::{PLANTS, Planted, Site},
@@ -35,7 +35,7 @@ fn planted(site: &Site) -> Result<(Daemon, Vec<Planted>)> {
     let mut daemon = Daemon::start(&["cheapest", "process"], &[])?;
     daemon.stop()?;
     std::fs::copy(
-        hostile("prying-provider")?,
+        guest("prying-provider")?,
         daemon.plugins().join("prying-provider.wasm"),
     )?;
     for name in clouds::COMPONENTS {
@@ -231,17 +231,12 @@ async fn used(daemon: &Daemon, all: &[Planted]) -> Result<()> {
             .await?;
     }
     for one in all {
-        let since = std::time::Instant::now();
-        while !(one.arrived)(daemon)? {
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "the canary \"{}\" does not arrive:\n{}",
-                one.canary.name,
-                daemon.log()
-            );
+        let what = format!("the canary \"{}\" has arrived", one.canary.name);
+        let arrived = daemon.eventually(what, async || {
             daemon.get("/v1/offers").await?;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            (one.arrived)(daemon)
+        });
+        arrived.await?;
     }
     Ok(())
 }

@@ -1,9 +1,7 @@
 //! Services: started, spread, resized, updated in place, deleted.
 
 use anyhow::Result;
-use tradewind_tests::{Daemon, endpoints};
-
-use crate::{fetch, pids, web};
+use tradewind_kit::{Daemon, endpoints, fetch, pids, web};
 
 #[tokio::test]
 async fn a_service_answers_grows_shrinks_changes_and_goes() -> Result<()> {
@@ -241,7 +239,7 @@ async fn a_folder_that_one_task_can_not_write_degrades_nothing() -> Result<()> {
 async fn a_slow_start_becomes_healthy_without_being_ended_for_it() -> Result<()> {
     let daemon = Daemon::local()?;
     let slow = |name: &str, more: &str| {
-        let hello = tradewind_tests::hello().display().to_string();
+        let hello = tradewind_kit::hello().display().to_string();
         format!(
             "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: {name}}}\nspec:\n  services:\n    web:\n      \
              command: [sh, -c, \"sleep 1.5; exec {hello}\"]\n      ports: {{http: {{protocol: http}}}}\n      \

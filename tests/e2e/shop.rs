@@ -1,7 +1,7 @@
 //! The deployment that the tests of REST clouds share: a service with a password, which only the cloud may see.
 
 use anyhow::Result;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 pub(crate) const PASSWORD: &str = "canary \"pass\\word\" of the database";
 

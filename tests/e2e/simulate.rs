@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tradewind_tests::{binary, component};
+use tradewind_kit::{binary, component};
 
 /// Five tasks in the format of the published table: one without an end, one that asks for half a GPU, one that no offer can hold.
 const TABLE: &str = "\

@@ -9,9 +9,7 @@ use anyhow::{Context, Result};
 use reqwest::StatusCode;
 use rusqlite::Connection;
 use serde_json::Value;
-use tradewind_tests::{Daemon, binary, endpoints};
-
-use crate::{fetch, pids, web};
+use tradewind_kit::{Daemon, binary, endpoints, fetch, pids, web};
 
 fn restore(daemon: &Daemon, data: &Path, backup: &str, options: &[&str]) -> Result<Output> {
     let mut command = Command::new(binary());
@@ -137,19 +135,8 @@ async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
     let busy = daemon.running("busy").await?;
     assert_eq!(pids(&busy).len(), 1, "{busy:#}");
     // What was made after the backup has no record: the sweep removes it.
-    let told = |events: &Value, reason: &str| {
-        events
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|e| e["reason"] == reason)
-    };
-    let events = daemon
-        .until_at("/v1/events?limit=1000", "rid of what came later", |e| {
-            told(e, "OrphanDestroyed")
-        })
-        .await?;
-    assert!(told(&events, "StateRestored"), "{events:#}");
+    daemon.event("OrphanDestroyed", |_| true).await?;
+    daemon.event("StateRestored", |_| true).await?;
     let verified = daemon.run(&["audit", "verify"])?;
     assert!(verified.contains("as they were recorded"), "{verified}");
     let resumed = daemon
@@ -239,24 +226,16 @@ async fn while_the_state_takes_no_writes_reads_go_on_and_it_recovers() -> Result
             .status(),
         StatusCode::SERVICE_UNAVAILABLE
     );
+    let waits = daemon.cli(&["wait-ready", "--timeout", "100ms"])?;
+    let told = String::from_utf8_lossy(&waits.stderr).into_owned();
+    assert!(
+        waits.status.code() == Some(7) && told.contains("not ready after 100ms: "),
+        "{:?}: {told}",
+        waits.status
+    );
     assert_eq!(daemon.get("/v1/deployments/a").await?["status"], "running");
     other.execute_batch("ROLLBACK")?;
-    let ready = async {
-        while !daemon
-            .http
-            .get(daemon.url("/readyz"))
-            .send()
-            .await?
-            .status()
-            .is_success()
-        {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        anyhow::Ok(())
-    };
-    tokio::time::timeout(tradewind_tests::PATIENCE, ready)
-        .await
-        .context("it did not get ready again")??;
+    daemon.run(&["wait-ready"])?;
     daemon.put("b", &web("b", 1, "x")).await?;
     daemon.running("b").await?;
     Ok(())
@@ -361,7 +340,7 @@ async fn a_restore_gives_nobody_back_what_was_taken_from_them() -> Result<()> {
     assert!(done.status.success(), "{done:?}");
     daemon.launch()?;
     let whoami = async |daemon: &Daemon, token: &str| {
-        let http = tradewind_tests::client(Some(token))?;
+        let http = tradewind_kit::client(Some(token))?;
         anyhow::Ok(http.get(daemon.url("/v1/whoami")).send().await?.status())
     };
     assert_eq!(

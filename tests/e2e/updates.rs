@@ -1,13 +1,12 @@
 //! Updates where room is scarce, versions that do not live, recovery by the manifest where a provider starts replicas again by itself, and
 //! jobs that their cloud forgets.
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     fixture::{Config, FixtureCloud, Operation},
+    when,
 };
 
 const SMALL: &str = "component = \"process.wasm\"\n[grants.process]\ncommands = [\"*\"]\ncpu = 1\n";
@@ -121,9 +120,8 @@ async fn no_strategy_takes_more_than_there_is() -> Result<()> {
     for strategy in strategies {
         daemon.put(strategy, &version(strategy, "two")).await?;
     }
-    let since = Instant::now();
     let mut named = [false; 3];
-    loop {
+    let back = daemon.eventually("all three are back", async || {
         let mut back = 0;
         for (strategy, named) in strategies.iter().zip(&mut named) {
             let seen = daemon.get(&format!("/v1/deployments/{strategy}")).await?;
@@ -134,36 +132,11 @@ async fn no_strategy_takes_more_than_there_is() -> Result<()> {
             *named |= told(&seen).contains("recreate");
             back += u32::from(whole(3)(&seen));
         }
-        if back == 3 {
-            break;
-        }
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "not back after {PATIENCE:?}:\n{}",
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Ok(when(back == 3, back))
+    });
+    back.await?;
     ensure!(named == [true; 3], "each says what would help: {named:?}");
     Ok(())
-}
-
-/// Milliseconds between two events of a deployment.
-async fn between(daemon: &Daemon, name: &str, first: &str, second: &str) -> Result<u64> {
-    let events = daemon
-        .get(&format!("/v1/deployments/{name}/events"))
-        .await?;
-    let at = |reason: &str| {
-        let found = events
-            .as_array()
-            .and_then(|all| all.iter().find(|e| e["reason"] == reason));
-        let text = found
-            .and_then(|e| e["at"].as_str())
-            .with_context(|| format!("no {reason}: {events:#}"))?;
-        text.parse::<tradewind_core::units::Instant>()
-            .map_err(|e| anyhow::anyhow!("{text}: {e}"))
-    };
-    Ok(at(second)?.since(at(first)?).0)
 }
 
 #[tokio::test]
@@ -194,8 +167,7 @@ async fn done_means_that_it_lives() -> Result<()> {
     daemon
         .put("upd", &manifest("upd", &version("sleep 0.4; exit 3", 4)))
         .await?;
-    let since = Instant::now();
-    loop {
+    let back = daemon.eventually("it is back", async || {
         let seen = daemon.get("/v1/deployments/upd").await?;
         let allocations = seen["tasks"][0]["allocations"]
             .as_array()
@@ -210,17 +182,14 @@ async fn done_means_that_it_lives() -> Result<()> {
             good == 4,
             "a good replica has gone for one that does not live: {seen:#}"
         );
-        if whole(3)(&seen) {
-            break;
-        }
-        ensure!(since.elapsed() < PATIENCE, "{seen:#}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(when(whole(3)(&seen), seen))
+    });
+    back.await?;
+    let mut events = daemon.events(None).await?;
+    for reason in ["RolloutFailed", "RolledBack"] {
+        let told = |e: &Value| e["reason"] == reason && e["deployment"] == "upd";
+        events.until(reason, told).await?;
     }
-    let waited = between(&daemon, "upd", "RolloutFailed", "RolledBack").await?;
-    ensure!(
-        waited < 2_000,
-        "the return began {waited} ms after the failure"
-    );
     Ok(())
 }
 
@@ -229,7 +198,7 @@ async fn what_its_provider_starts_again_is_brought_back_as_the_manifest_says() -
     let cloud = "component = \"simulated.wasm\"\n[settings.sizes.small]\ncpu = 4\nmemory = \"16Gi\"\nprice = \"9\"\n[settings.regions.far]\n";
     let daemon = Daemon::start(
         &["cheapest", "process", "simulated"],
-        &[("local", tradewind_tests::LOCAL), ("cloud", cloud)],
+        &[("local", tradewind_kit::LOCAL), ("cloud", cloud)],
     )?;
     let service = |recovery: &str| {
         let task = format!(
@@ -323,15 +292,12 @@ async fn a_job_that_has_ended_is_not_run_again_because_its_cloud_forgot_it() -> 
             daemon.launch()?;
         }
         // What is looked at all the time is the service beside it.
-        let (before, since) = (cloud.calls(Operation::List), Instant::now());
-        while cloud.calls(Operation::List) < before + 5 {
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "the cloud is not looked at:\n{}",
-                daemon.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let before = cloud.calls(Operation::List);
+        let looked = daemon.eventually("five looks at the cloud", async || {
+            let looks = cloud.calls(Operation::List) - before;
+            Ok(when(looks >= 5, looks))
+        });
+        looked.await?;
         let seen = daemon
             .until("app", "as it was", |d| d["status"] == "running")
             .await?;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 /// Every folder of one version is of one installation, which no two daemons of a machine take up at once.
 static INSTALLATION: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -274,6 +274,8 @@ pub enum Command {
     Token(Token),
     /// Show what the token in use may do
     Whoami,
+    /// Wait until the daemon can do its work: the one that was named, else the one of the data folder
+    WaitReady(WaitReady),
     /// Show the settings in force, and where each came from
     Config(Config),
     /// Print the JSON Schema of the manifest, as the daemon has it
@@ -448,6 +450,13 @@ pub struct Delete {
     pub detach: bool,
     /// The longest time to wait
     #[arg(long, default_value = "5m", value_name = "DURATION")]
+    pub timeout: Millis,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitReady {
+    /// How long to wait
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
     pub timeout: Millis,
 }
 

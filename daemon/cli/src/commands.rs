@@ -15,6 +15,7 @@ mod offers;
 mod plan;
 mod plans;
 mod plugins;
+mod ready;
 mod regions;
 mod replacement;
 mod revisions;
@@ -85,6 +86,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         Command::Namespace(args) => namespaces::run(context, args).await?,
         Command::Token(args) => tokens::run(context, args).await?,
         Command::Whoami => tokens::whoami(context).await?,
+        Command::WaitReady(args) => ready::run(context, args).await?,
         Command::Schema => {
             let schema: serde_json::Value = context
                 .client

@@ -9,6 +9,8 @@ use tradewind_config::{ADMIN_FILE, Effective, TokenFileError, environment, read_
 /// The way to a daemon.
 pub(crate) struct Connection {
     pub server: String,
+    /// It was named, or runs with the data folder. Otherwise it is whoever listens where the settings say.
+    pub is_meant: bool,
     pub token: Option<Secret>,
     pub trust: Trust,
 }
@@ -55,12 +57,14 @@ impl Connection {
                 .map(|c| format!("http://{}", c.listen))
                 .unwrap_or_default()
         };
+        let is_meant = local.is_some() || named.is_some();
         let server = local
             .map(|daemon| daemon.address)
             .or(named)
             .unwrap_or_else(configured);
         Ok(Self {
             server,
+            is_meant,
             token,
             trust,
         })

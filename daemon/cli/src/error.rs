@@ -47,6 +47,8 @@ pub enum Error {
         after: Millis,
         message: String,
     },
+    #[error("the daemon is not ready after {after}: {message}")]
+    NotReady { after: Millis, message: String },
     #[error(transparent)]
     Config(#[from] tradewind_config::Error),
     #[error(transparent)]
@@ -121,7 +123,7 @@ impl Error {
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => {
                 problem_code(problem)
             }
-            Self::TimedOut { .. } => 7,
+            Self::TimedOut { .. } | Self::NotReady { .. } => 7,
             Self::Deleted { .. } => 5,
             Self::Local(local) => local.exit_code,
             _ => 1,
@@ -175,6 +177,9 @@ impl Error {
                 command(namespace, &format!("describe {name}")),
                 command(namespace, &format!("events {name}"))
             )),
+            Self::NotReady { .. } => Some(
+                "start it with `tradewind serve`, see what it says there, or allow more with --timeout".to_owned(),
+            ),
             Self::Failed { namespace, name, .. } => Some(format!(
                 "see {} and {}",
                 command(namespace, &format!("describe {name}")),

@@ -7,7 +7,7 @@ use tradewind_core::{
     manifest::{json_schema, namespace},
     names::{MetricName, NameError, Region, TaskName},
 };
-use tradewind_tests::pages::slug;
+use tradewind_kit::pages::slug;
 
 use super::{
     schema::{Field, NONE, Schema, default, referred},

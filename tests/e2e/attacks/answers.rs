@@ -3,7 +3,6 @@
 use std::{
     os::unix::{fs::chown, process::CommandExt},
     process::{Command, Stdio},
-    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +10,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tradewind_tests::{Daemon, PATIENCE, binary};
+use tradewind_kit::{Daemon, PATIENCE, binary, eventually_blocking};
 
 /// A user that owns nothing on this machine.
 const NOBODY: u32 = 65_534;
@@ -179,17 +178,11 @@ fn the_daemons_memory_is_its_own() -> Result<()> {
         .stdout(Stdio::null());
     command.stderr(std::fs::File::create(folder.path().join("log"))?);
     let mut daemon = command.spawn().context("no daemon")?;
-    let since = Instant::now();
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-    let ready = loop {
-        if folder.path().join("data/daemon.json").exists()
-            || since.elapsed() > PATIENCE
-            || daemon.try_wait()?.is_some()
-        {
-            break folder.path().join("data/daemon.json").exists();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    };
+    let ready = eventually_blocking("the daemon is ready", || {
+        ensure!(daemon.try_wait()?.is_none(), "it has ended");
+        Ok(folder.path().join("data/daemon.json").exists())
+    });
     let read = |pid: u32, name: &str| {
         let mut reader = Command::new("cat");
         reader
@@ -211,7 +204,7 @@ fn the_daemons_memory_is_its_own() -> Result<()> {
         child.kill()?;
         child.wait()?;
     }
-    ensure!(ready, "the daemon is not ready: {}", log());
+    ready.with_context(log)?;
     for (of_daemon, of_other) in seen {
         let (of_daemon, of_other) = (of_daemon?, of_other?);
         ensure!(

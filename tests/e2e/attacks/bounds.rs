@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
-use tradewind_tests::{Daemon, LOCAL};
-
-/// What must happen at once happens within this time, on a slow machine too.
-const SOON: Duration = Duration::from_secs(20);
+use tradewind_kit::{Daemon, LOCAL, when};
 
 fn manifest(name: &str, spec: &str) -> String {
     format!(
@@ -29,15 +26,6 @@ fn state(daemon: &Daemon) -> u64 {
         .iter()
         .map(|name| on_disk(&daemon.data().join(name)))
         .sum()
-}
-
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
-    let since = Instant::now();
-    while !holds() {
-        ensure!(since.elapsed() < SOON, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Ok(())
 }
 
 /// 25 writes of one manifest of 400 KB are no 25 manifests in the state, let alone 75; and what is deleted is given back.
@@ -83,15 +71,20 @@ async fn what_is_written_over_and_over_does_not_make_the_state_grow() -> Result<
             .await?;
     }
     let file = daemon.data().join("state.db");
-    eventually("all of them are in the file", || on_disk(&file) > 12 << 20).await?;
+    daemon
+        .eventually("all of them are in the file", async || {
+            Ok(on_disk(&file) > 12 << 20)
+        })
+        .await?;
     for name in (0..20).map(|i| format!("n{i}")).chain(["big".to_owned()]) {
         daemon.delete(&name).await?;
         daemon.gone(&name).await?;
     }
-    eventually("what is deleted goes back to the file system", || {
-        on_disk(&file) < 7 << 20
-    })
-    .await
+    daemon
+        .eventually("what is deleted goes back to the file system", async || {
+            Ok(on_disk(&file) < 7 << 20)
+        })
+        .await
 }
 
 /// What a namespace may take of the state is its own affair and its own limit; plans have one besides.
@@ -245,11 +238,12 @@ async fn young_entries_of_the_audit_log_go_for_want_of_room_alone() -> Result<()
             format!("[keep]\n{keep}\n"),
         )?;
         daemon.launch()?;
-        let since = Instant::now();
-        while round > 0 && anchor(&daemon).await? < before + 20 {
-            ensure!(since.elapsed() < SOON, "nothing is cut off with {keep:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let wanted = if round > 0 { before + 20 } else { 0 };
+        let cut = daemon.eventually(format!("much is cut off with {keep:?}"), async || {
+            let seq = anchor(&daemon).await?;
+            Ok(when(seq >= wanted, seq))
+        });
+        cut.await?;
         daemon.run(&["audit", "verify"])?;
         before = anchor(&daemon).await?;
         ensure!(round > 0 || before == 0, "young entries were cut off");
@@ -271,7 +265,7 @@ const GRANT: &str =
 /// Writes until the file is there, then its last words.
 const FLOOD: &str = "yes $(printf %0200d 7) & f=$!; while ! [ -e stop ]; do sleep 0.05; done; kill $f; wait $f; echo last words; exec sleep 600";
 
-/// The most that the output takes within this time, looked at again and again.
+/// The most that the output takes within this time, looked at again and again: however long one looks, it never is more.
 async fn peak(folder: &Path, time: Duration) -> u64 {
     let (since, mut most) = (Instant::now(), 0);
     while since.elapsed() < time {
@@ -299,7 +293,11 @@ async fn kept_output_never_takes_more_than_it_may() -> Result<()> {
     let folder = replica(&daemon)?;
     let stdout = folder.join("stdout");
     let written = || std::fs::metadata(&stdout).map_or(0, |m| m.len());
-    eventually("more is written than may be kept", || written() > 4 << 20).await?;
+    daemon
+        .eventually("more is written than may be kept", async || {
+            Ok(written() > 4 << 20)
+        })
+        .await?;
     let most = peak(&folder, Duration::from_millis(700)).await;
     ensure!(most < MOST, "{most} bytes on disk");
 
@@ -307,30 +305,25 @@ async fn kept_output_never_takes_more_than_it_may() -> Result<()> {
     let before = written();
     let most = peak(&folder, Duration::from_millis(500)).await;
     ensure!(most < MOST, "{most} bytes on disk without a daemon");
-    eventually("it writes on without a daemon", || {
-        written() > before + (4 << 20)
-    })
-    .await?;
+    daemon
+        .eventually("it writes on without a daemon", async || {
+            Ok(written() > before + (4 << 20))
+        })
+        .await?;
     daemon.launch()?;
     let before = written();
     let most = peak(&folder, Duration::from_millis(500)).await;
     ensure!(most < MOST, "{most} bytes on disk with the next daemon");
-    eventually("it writes on", || written() > before + (4 << 20)).await?;
+    daemon
+        .eventually("it writes on", async || Ok(written() > before + (4 << 20)))
+        .await?;
 
     std::fs::write(folder.join("work/stop"), "")?;
-    let since = Instant::now();
-    while !daemon
-        .run(&["logs", "loud", "--tail", "9"])?
-        .contains("last words")
-    {
-        ensure!(
-            since.elapsed() < SOON,
-            "last words are lost: {}",
-            daemon.log()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
+    let last = daemon.eventually("its last words are there", async || {
+        let seen = daemon.run(&["logs", "loud", "--tail", "9"])?;
+        Ok(when(seen.contains("last words"), seen))
+    });
+    last.await.map(drop)
 }
 
 /// Whoever sees that a job has ended finds all that it wrote, and nothing of it twice.
@@ -393,17 +386,18 @@ async fn a_collector_that_is_killed_loses_nothing_that_waits() -> Result<()> {
                 .status()?
                 .success()
         );
-        eventually("another collector", || {
-            std::fs::read_to_string(&lock).is_ok_and(|other| !other.is_empty() && other != pid)
-        })
-        .await?;
+        daemon
+            .eventually("another collector", async || {
+                Ok(std::fs::read_to_string(&lock)
+                    .is_ok_and(|other| !other.is_empty() && other != pid))
+            })
+            .await?;
     }
-    let since = Instant::now();
-    let mut told = String::new();
-    while !told.contains("line 400\n") {
-        ensure!(since.elapsed() < SOON, "{told}");
-        told = daemon.run(&["logs", "slow", "--tail", "1000"])?;
-    }
+    let told = daemon.eventually("its last line is there", async || {
+        let told = daemon.run(&["logs", "slow", "--tail", "1000"])?;
+        Ok(when(told.contains("line 400\n"), told))
+    });
+    let told = told.await?;
     let lines: Vec<&str> = told.lines().collect();
     let wanted: Vec<String> = (1..=400).map(|n| format!("w/0 | line {n}")).collect();
     // What one of them had read and not yet written is a few lines at most.

@@ -1,12 +1,11 @@
 //! The certificate of the API over its life: who pinned it is never cut off by the daemon's own doing, and nobody is surprised by its end.
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::Value;
 use tradewind_core::names::Digest;
-use tradewind_tests::{Daemon, PATIENCE};
+use tradewind_kit::Daemon;
 
 /// A folder for a daemon, with these settings.
 fn folder(settings: &str) -> Result<tempfile::TempDir> {
@@ -15,21 +14,6 @@ fn folder(settings: &str) -> Result<tempfile::TempDir> {
     std::fs::create_dir_all(folder.path().join("data/tls"))?;
     std::fs::write(folder.path().join("config.toml"), settings)?;
     Ok(folder)
-}
-
-fn told(daemon: &Daemon) -> Result<Value> {
-    Ok(serde_json::from_slice(&std::fs::read(
-        daemon.data().join("daemon.json"),
-    )?)?)
-}
-
-fn until(daemon: &Daemon, what: &str, wanted: impl Fn() -> bool) -> Result<()> {
-    let since = Instant::now();
-    while !wanted() {
-        ensure!(since.elapsed() < PATIENCE, "not {what}:\n{}", daemon.log());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// The certificate in a file, as it is sent.
@@ -41,13 +25,13 @@ fn shown(path: &Path) -> Result<Vec<u8>> {
         .to_vec())
 }
 
-#[test]
-fn a_certificate_is_made_anew_and_who_pinned_it_goes_on() -> Result<()> {
+#[tokio::test]
+async fn a_certificate_is_made_anew_and_who_pinned_it_goes_on() -> Result<()> {
     let daemon = Daemon::on(folder(
         "[tls]\nself-signed = true\nlifetime = \"6s\"\nnames = [\"api.example\"]\n",
     )?)?;
     let file = daemon.data().join("tls/certificate.pem");
-    let first = told(&daemon)?;
+    let first = daemon.told().context("no daemon.json")?;
     let fingerprint = first["fingerprint"].as_str().context("no fingerprint")?;
     let early = daemon.folder.path().join("early.pem");
     std::fs::copy(&file, &early)?;
@@ -60,16 +44,15 @@ fn a_certificate_is_made_anew_and_who_pinned_it_goes_on() -> Result<()> {
     );
     for turn in 0..2 {
         let before = shown(&file)?;
-        until(&daemon, "made anew", || {
-            shown(&file).is_ok_and(|now| now != before)
-        })?;
-        until(&daemon, "read again", || {
-            daemon
-                .log()
-                .matches("the certificate was read again")
-                .count()
-                > turn
-        })?;
+        let anew = daemon.eventually("it is made anew", async || {
+            Ok(shown(&file).is_ok_and(|now| now != before))
+        });
+        anew.await?;
+        let again = daemon.eventually("it is read again", async || {
+            let log = daemon.log();
+            Ok(log.matches("the certificate was read again").count() > turn)
+        });
+        again.await?;
         // By the fingerprint of the beginning, by the certificate of the beginning, and by what the daemon tells on its machine.
         daemon.run(&["whoami", "--fingerprint", fingerprint])?;
         daemon.run(&["whoami", "--ca", &early.to_string_lossy()])?;
@@ -80,7 +63,7 @@ fn a_certificate_is_made_anew_and_who_pinned_it_goes_on() -> Result<()> {
             "it says when"
         );
     }
-    let last = told(&daemon)?;
+    let last = daemon.told().context("no daemon.json")?;
     ensure!(
         last["fingerprint"] == first["fingerprint"]
             && last["certificateEnds"].as_str() > first["certificateEnds"].as_str(),
@@ -114,12 +97,12 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
     let pin = Digest::of(endless.der()).to_string();
     let early = daemon.file("early.pem", &endless.pem())?;
     for _ in 0..2 {
+        let told = daemon.told().context("no daemon.json")?;
         ensure!(
-            told(&daemon)?["certificateEnds"]
+            told["certificateEnds"]
                 .as_str()
                 .is_some_and(|ends| ends < "2100"),
-            "it ends: {}",
-            told(&daemon)?
+            "it ends: {told}"
         );
         daemon.run(&["whoami", "--fingerprint", &pin])?;
         daemon.run(&["whoami", "--ca", &early])?;
@@ -159,7 +142,7 @@ fn one_without_end_of_an_earlier_version_gets_an_end_and_its_pins_hold() -> Resu
 
 #[tokio::test]
 async fn the_end_of_a_certificate_that_is_brought_is_announced() -> Result<()> {
-    let folder = tradewind_tests::private_folder()?;
+    let folder = tradewind_kit::private_folder()?;
     let key = KeyPair::generate()?;
     let year = |from: i32, to: i32| -> Result<String> {
         let mut params =
@@ -179,9 +162,7 @@ async fn the_end_of_a_certificate_that_is_brought_is_announced() -> Result<()> {
         key_file.display()
     );
     let daemon = Daemon::on(self::folder(&settings)?)?;
-    until(&daemon, "complained of", || {
-        daemon.log().contains("the certificate has ended")
-    })?;
+    daemon.logged("the certificate has ended").await?;
     ensure!(
         daemon.run(&["whoami"])?.contains("ends at 2011-01-01"),
         "it says when"
@@ -189,9 +170,7 @@ async fn the_end_of_a_certificate_that_is_brought_is_announced() -> Result<()> {
     let next = folder.path().join("next.pem");
     std::fs::write(&next, year(2010, 2090)?)?;
     std::fs::rename(&next, &file)?;
-    until(&daemon, "read again", || {
-        daemon.log().contains("the certificate was read again")
-    })?;
+    daemon.logged("the certificate was read again").await?;
     ensure!(
         daemon.run(&["whoami"])?.contains("ends at 2090-01-01"),
         "it says when"

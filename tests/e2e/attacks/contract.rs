@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 /// Seconds that requests are made up for.
 const SPAN: &str = "25";

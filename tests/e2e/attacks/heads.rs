@@ -1,13 +1,14 @@
 //! Whoever may rewrite the whole audit log can't take back the heads that have left the machine.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, PATIENCE,
+use tradewind_kit::{
+    Daemon,
     clouds::{Asked, Reply, Rules, Served, Trouble},
+    when,
 };
 
 /// Takes whatever comes.
@@ -25,7 +26,7 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
     // The first try fails, and is made again.
     let refusal = Reply::json(503, json!({}));
     receiver.fault(Method::POST, "/heads", 1, Trouble::Instead(refusal));
-    let secret = tradewind_tests::private_folder()?;
+    let secret = tradewind_kit::private_folder()?;
     let headers = secret.path().join("headers");
     std::fs::write(&headers, "Authorization: Bearer of-the-receiver\n")?;
     let settings = format!(
@@ -35,20 +36,10 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
     );
     let mut daemon = Daemon::configured(&["cheapest"], &[], &settings)?;
     let heads = || -> Vec<Value> { receiver.sent().iter().map(Asked::json).collect() };
-    let until = |what: &str, wanted: &dyn Fn() -> bool| -> Result<()> {
-        let since = Instant::now();
-        while !wanted() {
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "not {what}: {:?}\n{}",
-                heads(),
-                daemon.log()
-            );
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        Ok(())
-    };
-    until("sent again", &|| heads().len() >= 2)?;
+    let sent = daemon.eventually("the first one is sent again", async || {
+        Ok(heads().len() >= 2)
+    });
+    sent.await?;
     daemon
         .http
         .delete(daemon.url("/v1/tokens/none"))
@@ -56,11 +47,11 @@ async fn heads_of_the_audit_log_leave_the_machine() -> Result<()> {
         .await?;
     daemon.run(&["token", "create", "ci", "--role", "viewer", "-n", "default"])?;
     let now = daemon.get("/v1/audit/head").await?["head"].clone();
-    until("told", &|| {
-        heads()
-            .last()
-            .is_some_and(|last| last["seq"].as_u64() >= now["seq"].as_u64())
-    })?;
+    let told = daemon.eventually("the head of now is told", async || {
+        let last = heads().pop().unwrap_or_default();
+        Ok(when(last["seq"].as_u64() >= now["seq"].as_u64(), last))
+    });
+    told.await?;
     let asked = receiver.sent();
     let last = asked.last().context("nothing was sent")?;
     ensure!(

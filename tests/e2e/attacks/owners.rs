@@ -5,14 +5,11 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{Daemon, LOCAL, binary, component};
-
-const SOON: Duration = Duration::from_secs(20);
+use tradewind_kit::{Daemon, LOCAL, binary, component, eventually_blocking, when};
 
 fn set(path: &Path, mode: u32) -> Result<()> {
     Ok(std::fs::set_permissions(
@@ -42,15 +39,11 @@ fn plugins(daemon: &Daemon) -> Result<(Vec<String>, String)> {
 }
 
 fn eventually(daemon: &Daemon, what: &str, wanted: impl Fn(&[String], &str) -> bool) -> Result<()> {
-    let since = Instant::now();
-    loop {
+    eventually_blocking(what, || {
         let (serving, text) = plugins(daemon)?;
-        if wanted(&serving, &text) {
-            return Ok(());
-        }
-        ensure!(since.elapsed() < SOON, "never: {what}: {text}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Ok(when(wanted(&serving, &text), text))
+    })
+    .map(drop)
 }
 
 /// A folder that strangers may pass: what lies in it is safe by its own bits alone.

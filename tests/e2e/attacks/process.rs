@@ -10,9 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tradewind_tests::{Daemon, target};
-
-use crate::pids;
+use tradewind_kit::{Daemon, pids, target, when};
 
 /// An instance of `process` with these programs and more lines of its grant.
 fn granted(commands: &str, more: &str) -> String {
@@ -150,16 +148,13 @@ async fn code_that_is_let_in_does_not_reach_the_daemons_files() -> Result<()> {
     let daemon = Daemon::start(&["cheapest", "process"], &[("local", &grant)])?;
     daemon.put("preload", &preload("preload")?).await?;
     daemon.running("preload").await?;
-    let since = std::time::Instant::now();
-    let mut seen = String::new();
-    while !(seen.contains("uid=") && seen.matches("enied").count() >= 2) {
-        ensure!(
-            since.elapsed() < tradewind_tests::PATIENCE,
-            "the object was not loaded, or its reads passed: {seen}"
-        );
-        seen = daemon.run(&["logs", "preload"])?;
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let what = "the object is loaded, and its reads are denied";
+    let seen = daemon.eventually(what, async || {
+        let seen = daemon.run(&["logs", "preload"])?;
+        let denied = seen.contains("uid=") && seen.matches("enied").count() >= 2;
+        Ok(when(denied, seen))
+    });
+    let seen = seen.await?;
     ensure!(
         !seen.contains(&daemon.admin_token()?) && !seen.contains("\"prepared\""),
         "{seen}"

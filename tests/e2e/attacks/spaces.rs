@@ -5,12 +5,10 @@ use std::{fs, os::unix::fs::symlink};
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tradewind_tests::{
-    Daemon, client,
+use tradewind_kit::{
+    Daemon, client, pids,
     podman::{IMAGE, Podman},
 };
-
-use crate::pids;
 
 /// A token of one namespace.
 async fn token(daemon: &Daemon, name: &str, role: &str, namespace: &str) -> Result<Client> {
@@ -222,11 +220,8 @@ async fn without_namespaces_a_secret_is_each_namespaces_own() -> Result<()> {
     // An operator who has relied on it is told at the start.
     daemon.stop()?;
     daemon.launch()?;
-    let log = daemon.log();
-    ensure!(
-        log.contains("namespace \"team\" uses the secrets db-password and does not get what lies in the secrets folder itself"),
-        "{log}"
-    );
+    let told = "namespace \"team\" uses the secrets db-password and does not get what lies in the secrets folder itself";
+    daemon.logged(told).await?;
     // Both remedies work.
     secret(&daemon, "team/db-password", "S3cr3t-of-team")?;
     put(&daemon, &daemon.http, "team", "reads", &thief("local")).await?;
@@ -404,11 +399,7 @@ async fn what_runs_at_an_instance_that_is_closed_stays_and_grows_elsewhere() -> 
         places(&seen) == [first.clone()],
         "what runs has been moved: {seen:#}"
     );
-    daemon
-        .until_at("/v1/deployments/web/events?namespace=team", "told", |e| {
-            e.to_string().contains("PlaceClosed")
-        })
-        .await?;
+    daemon.event("PlaceClosed", |_| true).await?;
     put(&daemon, &daemon.http, "team", "web", &sleeps(3, "1000")).await?;
     let grown = |d: &Value| settled(d) && places(d) == [first.clone(), ("second".to_owned(), 2)];
     daemon.until_at(path, "grown elsewhere", grown).await?;
@@ -423,7 +414,7 @@ async fn what_runs_at_an_instance_that_is_closed_stays_and_grows_elsewhere() -> 
 async fn programs_ports_and_folders_are_granted_to_namespaces() -> Result<()> {
     let shared = tempfile::Builder::new()
         .prefix("spaces-")
-        .tempdir_in(tradewind_tests::target().canonicalize()?)?;
+        .tempdir_in(tradewind_kit::target().canonicalize()?)?;
     let folder = shared.path().display();
     let grant = format!(
         "component = \"process.wasm\"\n[grants.process]\ncommands = [\"sleep\", \"cat\", {{ name = \"sh\", namespaces = [\"shop\"] }}]\n\

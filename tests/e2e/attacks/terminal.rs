@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 /// A title, a cleared screen, a colour, and marks that turn what follows round or can't be seen.
 const STEERS: &str = "\u{1b}]0;T\u{7}\u{1b}[2J\u{9b}31m\u{202e}\u{200b}";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
-use tradewind_tests::fixture::{Instance, State};
+use tradewind_kit::fixture::{Instance, State};
 
 use super::Dice;
 

@@ -13,8 +13,8 @@ use tradewind_core::{
     workload::{Labels, SecretRef},
 };
 use tradewind_credentials::Credentials;
+use tradewind_kit::{cluster::Cluster, private_folder};
 use tradewind_kubernetes::{Clusters, Options};
-use tradewind_tests::{cluster::Cluster, private_folder};
 
 const ALLOCATION: &str = "a-capability-test";
 

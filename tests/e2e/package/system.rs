@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tradewind_tests::PATIENCE;
+use tradewind_kit::PATIENCE;
 
 /// Runs a command in a root folder that has the kernel's file systems as long as the command runs.
 const ENTER: &str = r#"
@@ -90,7 +90,14 @@ impl System {
 
     /// What a command of root prints when it succeeds.
     pub(super) fn run(&self, words: &[&str]) -> Result<String> {
-        let output = self.command(&[], words).output()?;
+        self.run_as("root", words)
+    }
+
+    /// What a command of this user prints when it succeeds.
+    pub(super) fn run_as(&self, user: &str, words: &[&str]) -> Result<String> {
+        let home = self.home(user)?;
+        let user = format!("--userspec={user}:{user}");
+        let output = self.command(&[&user], words).env("HOME", home).output()?;
         ensure!(
             output.status.success(),
             "{words:?} ended with {}: {}\n{}",
@@ -142,12 +149,26 @@ impl System {
         Ok((metadata.uid(), metadata.mode() & 0o7777))
     }
 
+    /// What is on record of a user of this system, field by field.
+    fn fields(&self, user: &str) -> Result<Option<Vec<String>>> {
+        let text = fs::read_to_string(self.path("etc/passwd"))?;
+        let mut users = text
+            .lines()
+            .map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        Ok(users.find(|fields| fields[0] == user))
+    }
+
     /// The number of a user of this system.
     pub(super) fn user(&self, name: &str) -> Result<Option<u32>> {
-        let text = fs::read_to_string(self.path("etc/passwd"))?;
-        let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let found = line.into_iter().find(|fields| fields[0] == name);
+        let found = self.fields(name)?;
         Ok(found.map(|fields| fields[2].parse()).transpose()?)
+    }
+
+    fn home(&self, user: &str) -> Result<String> {
+        let found = self.fields(user)?;
+        found
+            .map(|fields| fields[5].clone())
+            .with_context(|| format!("there is no user {user}"))
     }
 
     /// The daemon's unit, as far as it has one value for each key.

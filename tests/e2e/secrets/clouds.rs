@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::Result;
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon,
     aws::AwsCloud,
     cluster::Cluster,

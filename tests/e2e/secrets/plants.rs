@@ -10,7 +10,7 @@ use axum::{
 };
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 use super::search::Canary;
 
@@ -85,7 +85,7 @@ impl Site {
             let _ = axum::serve(listener, Router::new().fallback(answer)).await;
         });
         Ok(Self {
-            folder: tradewind_tests::private_folder()?,
+            folder: tradewind_kit::private_folder()?,
             port,
             received,
             server,

@@ -18,6 +18,8 @@ pub struct Config {
     pub quota: Option<u32>,
     /// From creation to running.
     pub boot_ms: u64,
+    /// The HTTP status that an instance answers with until another is set.
+    pub status: u16,
     /// From the request to delete to deleted.
     pub delete_ms: u64,
     /// How long a job runs that does not say it itself.
@@ -94,6 +96,7 @@ impl Default for Config {
             ]),
             quota: None,
             boot_ms: 0,
+            status: 200,
             delete_ms: 0,
             job_ms: 200,
             lag: Lag::default(),

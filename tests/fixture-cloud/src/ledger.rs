@@ -253,7 +253,7 @@ impl Cloud {
             exit_code: None,
             restarts: 0,
             port: None,
-            status: 200,
+            status: self.config.status,
             stuck: birth == Birth::Stuck,
             cost: 0,
             created_operation: self.operations,
@@ -385,6 +385,11 @@ impl Cloud {
             });
         }
         live
+    }
+
+    /// Instances that are made from now on answer with this status.
+    pub fn set_first_status(&mut self, status: u16) {
+        self.config.status = status;
     }
 
     /// From now on an instance answers with this status. False when there is none.

@@ -5,15 +5,9 @@
     reason = "a test that can't go on fails"
 )]
 
-/// The starter that end-to-end tests use, too.
-#[path = "../../../../tests/src/podman.rs"]
-#[allow(dead_code, unreachable_pub, reason = "part of it is for others")]
-mod podman;
-
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, ensure};
-use podman::{IMAGE, Podman};
 use tradewind_containers::{Engines, Options};
 use tradewind_core::{
     capability::{
@@ -28,6 +22,11 @@ use tradewind_core::{
         Check, ConfigFile, EnvValue, EnvVar, Exposure, FileContent, LogQuery, Network, Phase, Port,
         Probe, Protocol, Resources, Run, SecretRef, Volume, VolumeSource,
     },
+};
+use tradewind_kit::{
+    eventually,
+    podman::{IMAGE, Podman},
+    when,
 };
 
 fn owner() -> InstanceName {
@@ -148,15 +147,12 @@ async fn until(
     allocation: &str,
     wanted: impl Fn(&ContainerStatus) -> bool,
 ) -> Result<ContainerStatus> {
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    loop {
+    eventually(format!("{allocation} is as wanted"), async || {
         let seen = status(engines, grant, allocation).await?;
-        if let Some(seen) = seen.clone().filter(&wanted) {
-            return Ok(seen);
-        }
-        ensure!(std::time::Instant::now() < end, "not as wanted: {seen:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        let shown = format!("{seen:?}");
+        Ok(seen.filter(&wanted).ok_or(shown))
+    })
+    .await
 }
 
 async fn remove(engines: &Engines, grant: &ContainersGrant, allocation: &str) -> Result<()> {
@@ -614,16 +610,17 @@ async fn secrets_and_files_are_written_before_it_starts_and_output_is_read_in_pi
         tail: 1000,
         ..LogQuery::default()
     };
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while texts.iter().filter(|t| *t == "more").count() < 20 {
-        ensure!(std::time::Instant::now() < end, "{texts:?}");
+    let told = eventually("twenty lines of \"more\"", async || {
         let chunk = engines.logs(&owner(), &grant, &allocation, &query).await?;
         texts.extend(chunk.lines.into_iter().map(|l| l.text));
         query = LogQuery {
             after: chunk.next,
             ..LogQuery::default()
         };
-    }
+        let lines = texts.iter().filter(|t| *t == "more").count();
+        Ok(when(lines >= 20, lines))
+    });
+    told.await?;
     for line in [
         "from the file",
         "beside it",
@@ -830,14 +827,10 @@ async fn containers_meet_in_their_networks_answer_on_published_ports_and_keep_th
             (endpoint.port.as_str(), endpoint.host.as_str()),
             ("http", "127.0.0.1")
         );
-        let end = std::time::Instant::now() + Duration::from_secs(60);
-        let body = loop {
-            match get(&endpoint.host, endpoint.number) {
-                Ok(body) => break body,
-                Err(error) => ensure!(std::time::Instant::now() < end, "{error:#}"),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        };
+        let answered = eventually("it answers", async || {
+            Ok(get(&endpoint.host, endpoint.number))
+        });
+        let body = answered.await?;
         assert_eq!(body.matches("kept").count(), round, "{body}");
         let list = |kind: &str| {
             engine.list(&[

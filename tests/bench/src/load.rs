@@ -45,7 +45,7 @@ async fn start(place: &Place, plugins: usize, samples: &mut Samples) -> Result<(
 }
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
-    let mut instances = vec![("local", tradewind_tests::LOCAL)];
+    let mut instances = vec![("local", tradewind_kit::LOCAL)];
     instances.extend(CLOUDS);
     let none = Place::new(&[], &[]).await?;
     let one = Place::new(&["cheapest"], &[]).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use reqwest::Client;
 use serde_json::Value;
-use tradewind_tests::{Daemon, component};
+use tradewind_kit::{Daemon, component};
 
 use crate::{
     client::{client, put},

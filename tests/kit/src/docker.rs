@@ -5,17 +5,17 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tradewind_core::names::Digest;
 
-use crate::podman::{IMAGE, archive, instance, is_installed};
+use crate::{
+    eventually_blocking,
+    podman::{IMAGE, archive, instance, is_installed},
+};
 
-/// The longest that it takes to answer, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Who may pull from the registry, as `user:password`.
 pub const REGISTRY_LOGIN: &str = "puller:let-me-pull";
 /// The password of the login, by bcrypt.
@@ -79,17 +79,13 @@ impl Docker {
     }
 
     fn answers(&mut self) -> Result<()> {
-        let since = Instant::now();
-        while self.docker(&["version"]).is_err() {
-            if self.daemon.try_wait()?.is_some() || since.elapsed() > PATIENCE {
-                bail!(
-                    "dockerd does not answer: {}",
-                    std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        let answered = eventually_blocking("dockerd answers", || {
+            ensure!(self.daemon.try_wait()?.is_none(), "dockerd has ended");
+            Ok(self.docker(&["version"]))
+        });
+        answered.map(drop).with_context(|| {
+            std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        })
     }
 
     pub fn socket(&self) -> PathBuf {

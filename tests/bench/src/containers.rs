@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon,
     podman::{IMAGE, Podman},
 };

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde::Deserialize;
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 use crate::{
     client::{self, client, put},

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use reqwest::{Client, Response};
 use serde_json::Value;
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 pub(crate) fn client(daemon: &Daemon) -> Result<Client> {
     let mut headers = reqwest::header::HeaderMap::new();

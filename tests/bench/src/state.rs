@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use rusqlite::{Connection, params};
-use tradewind_tests::Daemon;
+use tradewind_kit::Daemon;
 
 use crate::{
     client::{self, client, put},

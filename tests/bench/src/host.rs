@@ -12,7 +12,7 @@ use tradewind_core::{
     names::InstanceName,
     plugin::{Plugins, Policy},
 };
-use tradewind_tests::component;
+use tradewind_kit::component;
 use tradewind_wasm::{Capabilities, Host, Options};
 
 /// Folders for hosts, one after the other.

@@ -19,7 +19,7 @@ use anyhow::{Result, ensure};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::PATIENCE;
+use crate::{eventually, when};
 
 const NODE: &str = "node-1";
 const CORES: u64 = 16;
@@ -151,21 +151,14 @@ impl Api {
 
     /// Waits until the controllers have seen that the node is ready: until then it bears a taint, and takes no pods.
     async fn untainted(&self) -> Result<()> {
-        let since = Instant::now();
-        loop {
-            let node = self
-                .call(Method::GET, &format!("/api/v1/nodes/{NODE}"), "", None)
-                .await?;
-            if node["spec"]["taints"].as_array().is_none_or(Vec::is_empty) {
-                return Ok(());
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "the node takes no pods after {PATIENCE:?}: {}",
-                node["spec"]["taints"]
-            );
-            tokio::time::sleep(PAUSE).await;
-        }
+        let path = format!("/api/v1/nodes/{NODE}");
+        eventually("the node takes pods", async || {
+            let node = self.call(Method::GET, &path, "", None).await?;
+            let taints = &node["spec"]["taints"];
+            let free = taints.as_array().is_none_or(Vec::is_empty);
+            Ok(when(free, taints.to_string()).map(drop))
+        })
+        .await
     }
 
     /// Says that the node is well.
@@ -193,6 +186,7 @@ impl Api {
                 let _ = self.look().await;
                 looked = Some(Instant::now());
             }
+            // A kubelet that is played looks again and again; nobody waits for it here.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
-use tradewind_tests::{Daemon, LOCAL};
+use tradewind_kit::{Daemon, LOCAL};
 
 use crate::{
     load::CLOUDS,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_tests::{
+use tradewind_kit::{
     Daemon, PATIENCE, endpoints,
     fixture::{Config, Fault, FixtureCloud, Kind, Operation},
 };

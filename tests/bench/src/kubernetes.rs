@@ -14,7 +14,7 @@ use anyhow::{Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tradewind_tests::{Daemon, cluster::Cluster};
+use tradewind_kit::{Daemon, cluster::Cluster};
 
 use crate::{
     client::{self, client, put},

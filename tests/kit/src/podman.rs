@@ -13,14 +13,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU8, Ordering},
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-/// The longest an engine takes to answer, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::eventually_blocking;
 
 /// The image there is: a busybox with the user `app` (1000).
 pub const IMAGE: &str = "localhost/tradewind/busybox:1";
@@ -148,21 +146,17 @@ impl Podman {
             .stdout(log.try_clone()?)
             .stderr(log);
         let mut child = command.spawn()?;
-        let since = Instant::now();
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
-            let ended = child.try_wait()?;
-            if ended.is_some() || since.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
-                bail!(
-                    "podman's service does not answer: {}",
-                    std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let answered = eventually_blocking("podman's service answers", || {
+            ensure!(child.try_wait()?.is_none(), "podman's service has ended");
+            Ok(std::os::unix::net::UnixStream::connect(self.socket()))
+        });
         self.service = Some(child);
-        Ok(())
+        if answered.is_err() {
+            self.interrupt()?;
+        }
+        answered.map(drop).with_context(|| {
+            std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        })
     }
 
     /// Stops the service as a failure would. Its containers run on.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tradewind_core::names::Digest;
-use tradewind_tests::component;
+use tradewind_kit::component;
 use tradewind_wasm::Host;
 
 use crate::{

@@ -8,7 +8,6 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::kubelet::Kubelet;
-use crate::PATIENCE;
+use crate::{eventually_blocking, when};
 
 /// The version that the set-up builds.
 const VERSION: &str = "1.20.2";
@@ -198,18 +197,11 @@ impl Cluster {
         what: &str,
         wanted: impl Fn(&[Value]) -> bool,
     ) -> Result<Vec<Value>> {
-        let since = Instant::now();
-        loop {
+        eventually_blocking(format!("{kind} in {namespace} are {what}"), || {
             let seen = self.ours(kind, namespace)?;
-            if wanted(&seen) {
-                return Ok(seen);
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "{kind} in {namespace} is not {what} after {PATIENCE:?}: {seen:#?}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            let shown = format!("{seen:#?}");
+            Ok(if wanted(&seen) { Ok(seen) } else { Err(shown) })
+        })
     }
 
     /// A number of the API server's metrics: the sum over all lines that begin so and contain every one of these texts.
@@ -351,35 +343,23 @@ impl Own {
             ])
             .arg("--disable-admission-plugins=ServiceAccount");
         let mut running = spawn(folder, "server", &mut server)?;
-        let since = Instant::now();
-        loop {
-            let ready = Command::new("kubectl")
+        let ready = eventually_blocking("the API server is ready", || {
+            if let Some(status) = running.0.try_wait()? {
+                bail!("the API server ended with {status}");
+            }
+            let asked = Command::new("kubectl")
                 .arg("--kubeconfig")
                 .arg(folder.join("kubeconfig"))
-                .args([
-                    "get",
-                    "namespace",
-                    "default",
-                    "-o",
-                    "name",
-                    "--request-timeout=2s",
-                ])
+                .args(["get", "namespace", "default", "-o", "name"])
+                .arg("--request-timeout=2s")
                 .env("HOME", folder)
                 .output()?;
-            if ready.status.success() {
-                break;
-            }
-            let log = || std::fs::read_to_string(folder.join("server.log")).unwrap_or_default();
-            if let Some(status) = running.0.try_wait()? {
-                bail!("the API server ended with {status}:\n{}", log());
-            }
-            ensure!(
-                since.elapsed() < PATIENCE,
-                "the API server is not ready after {PATIENCE:?}:\n{}",
-                log()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+            Ok(when(asked.status.success(), said))
+        });
+        ready.with_context(|| {
+            std::fs::read_to_string(folder.join("server.log")).unwrap_or_default()
+        })?;
         self.server = Some(running);
         Ok(())
     }
