@@ -25,7 +25,7 @@ REAPED := --config "target.'cfg(unix)'.runner=['$(T)/debug/reaper']"
 PLUGINS := $(T)/plugins
 STARTING := TRADEWIND_BIN=$(T)/debug/tradewind TRADEWIND_PLUGINS=$(PLUGINS)
 
-.PHONY: help setup backends build plugins demo dist unit test test-host test-plugins test-crash test-dist bench lint deny clean
+.PHONY: help setup backends build plugins demo dist unit test test-host test-plugins test-crash test-dist fuzz bench lint deny clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)$$/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -96,6 +96,26 @@ PROFILE ?= debug
 test-dist: plugins ## installs, upgrades and removes the packages, runs the image; as root
 	@bash tests/backends/podman/setup.sh
 	TRADEWIND_BIN=$(T)/$(PROFILE)/tradewind TRADEWIND_PLUGINS=$(PLUGINS) cargo test $(LOCKED) --workspace --test e2e -- package:: --ignored
+
+# Which readers, and for how long each: `make fuzz FUZZ=answer FUZZ_SECONDS=600` looks harder at one. What breaks one is kept in target/fuzz/found.
+FUZZ ?= manifest record answer
+FUZZ_SECONDS ?= 60
+# How libFuzzer sees which ways through the code an input takes (LLVM's SanitizerCoverage). Without AddressSanitizer: nothing here is unsafe.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+
+fuzz: setup ## looks for inputs that break what reads the bytes of strangers; takes a C++ compiler
+	@command -v $${CXX:-c++} >/dev/null || { echo 'a C++ compiler is missing (the fuzzer is built from source): install g++' >&2; exit 1; }
+	cargo run $(LOCKED) -p tradewind-fuzz --bin fuzz-seeds $(T)/fuzz/seeds
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS='$(COVERAGE)' CARGO_TARGET_DIR=$(T)/fuzz CARGO_BUILD_TARGET_DIR=$(T)/fuzz cargo build $(LOCKED) --release --target $$host \
+		--config profile.release.debug-assertions=true --config profile.release.overflow-checks=true -p tradewind-fuzz --features libfuzzer $(FUZZ:%=--bin fuzz-%); \
+	for target in $(FUZZ); do \
+		mkdir -p $(T)/fuzz/corpus/$$target $(T)/fuzz/found; \
+		words=(); if [ $$target = manifest ]; then words=(-dict=$(T)/fuzz/seeds/words); fi; \
+		$(T)/fuzz/$$host/release/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 $${words[@]+"$${words[@]}"} \
+			-artifact_prefix=$(T)/fuzz/found/$$target- $(T)/fuzz/corpus/$$target $(T)/fuzz/seeds/$$target; \
+	done
 
 bench: setup ## measures, prints a table, writes target/bench/results.json
 	cargo build $(LOCKED) --release --workspace --bin tradewind --bin hello --bin bench

@@ -31,7 +31,7 @@ use tradewind_controller as controller;
 use tradewind_core::{
     capability::Clock,
     document,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     grant::CredentialSource,
     names::Actor,
     settings::CompileBounds,
@@ -522,7 +522,7 @@ async fn record_notices(
                 controller
                     .note(Event::new(
                         Severity::Error,
-                        "DaemonExhausted",
+                        Reason::DaemonExhausted,
                         &Actor::CONTROLLER,
                         message,
                     ))
@@ -537,7 +537,7 @@ async fn record_notices(
                     .note_of(
                         &allocation,
                         Severity::Warning,
-                        "PortMoved",
+                        Reason::PortMoved,
                         format!("replica {replica}: {message}"),
                     )
                     .await;

@@ -24,6 +24,7 @@ mod everywhere;
 mod faults;
 mod fixture;
 mod gcp;
+mod golden;
 mod health;
 mod hedge;
 mod history;

@@ -142,10 +142,14 @@ async fn a_canary_waits_until_it_is_promoted_or_aborted() -> Result<()> {
     let back = daemon.until("bird", "back", whole(3)).await?;
     assert_eq!(answers(&daemon, &back).await?, ["hello, first\n"; 4]);
 
-    daemon.put("bird", &manifest("third")).await?;
-    daemon
-        .until("bird", "waiting", |d| waits(d) && d["generation"] == 4)
-        .await?;
+    let third = daemon.file("third.yaml", &manifest("third"))?;
+    let told = daemon.run(&["apply", "-f", &third])?;
+    assert!(
+        told.contains("promote or abort it")
+            && told.matches("http://").count() == 4
+            && told.contains("(before the update)"),
+        "who applies is told what is waited for, and that both sides answer: {told}"
+    );
     daemon.run(&["promote", "bird"])?;
     let after = daemon.until("bird", "promoted", whole(4)).await?;
     assert_eq!(answers(&daemon, &after).await?, ["hello, third\n"; 4]);

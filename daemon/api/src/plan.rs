@@ -115,7 +115,7 @@ pub struct PlanView {
     pub policy: Option<Identity>,
     /// What changes, allocation by allocation.
     pub changes: Vec<ChangeView>,
-    /// Tasks whose number of copies follows their load.
+    /// Tasks whose number of replicas follows their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleBounds>,
     /// Replicas that have no place.
@@ -265,20 +265,20 @@ impl From<tradewind_core::plan::preview::Unplaced> for UnplacedView {
     }
 }
 
-/// A task's number of copies and its bounds, in a plan.
+/// A task's number of replicas and its bounds, in a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleBounds {
     /// The task's name in the deployment.
     pub task: TaskName,
-    /// The target whose copies are meant. Absent: the deployment has no targets.
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Now, or to begin with.
     pub replicas: u32,
-    /// The fewest copies.
+    /// The fewest replicas.
     pub min: u32,
-    /// The most copies.
+    /// The most replicas.
     pub max: u32,
 }
 

@@ -9,13 +9,13 @@ use tradewind_core::{
     units::Instant,
 };
 
-/// How a task's number of copies follows its load.
+/// How a task's number of replicas follows its load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleView {
-    /// The fewest copies.
+    /// The fewest replicas.
     pub min: u32,
-    /// The most copies.
+    /// The most replicas.
     pub max: u32,
     /// Why there are so many; absent: it has as many as it began with.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -42,7 +42,7 @@ pub struct Sample {
     pub task: TaskName,
     /// The name in the task's `scale.target.metric`, or `requests`.
     pub metric: MetricName,
-    /// Over all copies together.
+    /// Over all replicas together.
     pub value: f64,
     /// When it was measured. Default: now. After two minutes it counts no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct SamplesAccepted {
     pub accepted: u32,
 }
 
-/// The number of copies that a task shall have.
+/// The number of replicas that a task shall have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "task": "web", "replicas": 2 }))]
@@ -82,17 +82,17 @@ pub struct Scaled {
     pub tasks: Vec<ScaledTask>,
 }
 
-/// A task whose number of copies has changed.
+/// A task whose number of replicas has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaledTask {
     /// The task's name in the deployment.
     pub task: TaskName,
-    /// The target whose copies are meant. Absent: the deployment has no targets.
+    /// The target whose replicas are meant. Absent: the deployment has no targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// Copies before.
+    /// Replicas before.
     pub before: u32,
-    /// Copies from now on.
+    /// Replicas from now on.
     pub after: u32,
 }

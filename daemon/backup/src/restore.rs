@@ -12,7 +12,7 @@ use tradewind_core::{
     audit,
     capability::Clock,
     document,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     names::{Actor, Digest, EventId, TokenName},
     record::{EVENTS, Origin, RESTORED, Restored},
     store::{Store, Txn},
@@ -306,7 +306,7 @@ pub async fn confirm(folders: &Folders) -> Result<Option<String>, Error> {
     let message = format!("the daemon of {shown} has ended for good");
     let told = Event::new(
         Severity::Warning,
-        "RestoreConfirmed",
+        Reason::RestoreConfirmed,
         &Actor::LOCAL,
         message,
     )
@@ -371,8 +371,13 @@ async fn mark_restored(
         ),
         None => format!("the state of {} is in force again", index.created_at),
     };
-    let told = Event::new(Severity::Warning, "StateRestored", &Actor::LOCAL, message)
-        .changing(None, Some(&restored));
+    let told = Event::new(
+        Severity::Warning,
+        Reason::StateRestored,
+        &Actor::LOCAL,
+        message,
+    )
+    .changing(None, Some(&restored));
     database
         .commit(record(state, powers, &restored, told, at)?)
         .await?;

@@ -1,4 +1,8 @@
 //! What can be typed.
+#![allow(
+    missing_docs,
+    reason = "comments here are the text of `--help`: an item has one where that text needs it"
+)]
 
 mod canary;
 mod conformance;
@@ -510,9 +514,12 @@ pub struct MetricPush {
     pub values: Vec<MetricValue>,
 }
 
+/// One measure to push, read from `METRIC=VALUE`.
 #[derive(Debug, Clone)]
 pub struct MetricValue {
+    /// Its name.
     pub metric: MetricName,
+    /// Over all replicas together, in the unit of the measure.
     pub value: f64,
 }
 

@@ -17,6 +17,10 @@ use crate::client;
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error(transparent)]
     Client(#[from] client::Error),
@@ -88,7 +92,9 @@ pub enum Error {
 /// A failure of a command that needs no daemon, as who ran it sees it.
 #[derive(Debug)]
 pub struct Local {
+    /// What failed, with its causes.
     pub error: Box<dyn std::error::Error + Send + Sync>,
+    /// The code with which the process ends, one of `args::EXIT_CODES`.
     pub exit_code: u8,
     /// What can be done about it.
     pub remedy: Option<String>,
@@ -109,6 +115,8 @@ impl std::error::Error for Local {
 }
 
 impl Error {
+    /// The code with which the process ends, one of `args::EXIT_CODES`. Of several errors, a manifest that is not valid counts most, else
+    /// the first. A reader of the output that has gone makes it 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => 0,

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, the client of the API, and what is printed. It knows the API's types and where a daemon of this
 //! machine leaves its address. It must not know the controller, the plugin host, the server or a cloud: commands that need a part of the
 //! daemon itself are the binary's, which is asked first.
+#![warn(missing_docs)]
 
 pub mod args;
 mod client;

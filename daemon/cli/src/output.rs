@@ -22,13 +22,18 @@ pub struct Output {
 /// What a status means to a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mood {
+    /// As wanted. Green.
     Good,
+    /// Something still changes. Yellow.
     Busy,
+    /// Somebody has to look at it. Red.
     Bad,
+    /// Says nothing of good or bad. Without a colour.
     Plain,
 }
 
 impl Output {
+    /// To standard output. Colours are used on a terminal alone, and not where `NO_COLOR` is set.
     pub fn new(form: Form) -> Self {
         let terminal = io::stdout().is_terminal();
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -100,10 +105,12 @@ impl Output {
         }
     }
 
+    /// The form that was asked for.
     pub fn form(&self) -> Form {
         self.form
     }
 
+    /// Whether tables and lines are printed, not a form for programs.
     pub fn is_for_people(&self) -> bool {
         self.form == Form::Table
     }
@@ -154,6 +161,7 @@ impl Output {
             .join("\n")
     }
 
+    /// A cell of a table. The text's control characters are shown, not obeyed.
     pub fn cell(&self, text: impl ToString, mood: Mood) -> Cell {
         let cell = Cell::new(tame_lines(&text.to_string()));
         match mood {

@@ -1,22 +1,22 @@
 //! Views as text for people. Pure: values in, text out.
 
-pub mod assess;
-pub mod audit;
-pub mod canary;
-pub mod decision;
-pub mod deployment;
-pub mod explain;
-pub mod namespace;
-pub mod offers;
-pub mod plan;
-pub mod plans;
-pub mod plugin;
-pub mod regions;
-pub mod replacement;
-pub mod revision;
-pub mod shadow;
-pub mod stream;
-pub mod token;
+pub(crate) mod assess;
+pub(crate) mod audit;
+pub(crate) mod canary;
+pub(crate) mod decision;
+pub(crate) mod deployment;
+pub(crate) mod explain;
+pub(crate) mod namespace;
+pub(crate) mod offers;
+pub(crate) mod plan;
+pub(crate) mod plans;
+pub(crate) mod plugin;
+pub(crate) mod regions;
+pub(crate) mod replacement;
+pub(crate) mod revision;
+pub(crate) mod shadow;
+pub(crate) mod stream;
+pub(crate) mod token;
 
 use tradewind_api::Status;
 use tradewind_core::{

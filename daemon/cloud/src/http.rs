@@ -57,6 +57,10 @@ pub struct Options {
 
 /// Why a client can't be made.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the HTTP client can't be set up")]
     SetUp(#[source] reqwest::Error),

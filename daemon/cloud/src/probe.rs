@@ -40,6 +40,7 @@ pub struct Checks {
 }
 
 impl Checks {
+    /// Makes at most 128 checks at once. `listeners` says whether it is the replica that listens at an endpoint of this machine.
     pub fn new(listeners: Arc<dyn Listeners>) -> Self {
         Self {
             slots: Semaphore::new(AT_ONCE),

@@ -121,6 +121,10 @@ impl Options {
 
 /// Why a supervisor can't start.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the folder for processes \"{}\" is not an absolute path", .0.display())]
     Relative(PathBuf),
@@ -143,8 +147,11 @@ pub enum Error {
 /// Something happened to a process of this allocation, or too much at once to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// A process of it is in another state than before: look at it.
     Allocation {
+        /// The provider instance whose allocation it is.
         owner: InstanceName,
+        /// The allocation.
         allocation: AllocationId,
     },
     /// Changes were missed: look at everything.
@@ -158,8 +165,11 @@ pub enum Notice {
     Exhausted(String),
     /// A port of a replica has another number than before.
     PortMoved {
+        /// The allocation.
         allocation: AllocationId,
+        /// The replica's index in it.
         replica: u32,
+        /// Names the port, its number now and before, and who took the number before.
         message: String,
     },
 }

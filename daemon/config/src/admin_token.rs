@@ -12,6 +12,10 @@ pub const ADMIN_FILE: &str = "admin.token";
 
 /// A file that should hold a token.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum TokenFileError {
     #[error("\"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },

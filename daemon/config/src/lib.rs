@@ -1,5 +1,6 @@
 //! The daemon's settings: one struct, its defaults, and where each effective value came from.
 //! It knows TOML and the environment; it must not know what the settings are used for.
+#![warn(missing_docs)]
 
 mod admin_token;
 mod certificate;
@@ -32,6 +33,10 @@ pub use load::{ENVIRONMENT, Effective, Error, Overrides, Source};
 /// Every setting, with its effective value. The keys are those of the configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(
+    missing_docs,
+    reason = "a field without a comment is a section: its type says what the section is for"
+)]
 pub struct Config {
     /// The address at which the API listens. An address other than loopback needs TLS. Port 0 lets
     /// the system choose a port.
@@ -296,6 +301,10 @@ pub struct Api {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[allow(
+    missing_docs,
+    reason = "comments here would be part of the published schema of the settings"
+)]
 pub enum Uploads {
     Admin,
     Operator,
@@ -322,6 +331,7 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Whether the API speaks TLS: with a certificate of the operator's or with a self-made one.
     pub fn is_on(&self) -> bool {
         self.self_signed || !self.certificate.as_os_str().is_empty()
     }
@@ -340,6 +350,10 @@ pub struct Log {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(
+    missing_docs,
+    reason = "comments here would be part of the published schema of the settings"
+)]
 pub enum LogFormat {
     Text,
     Json,

@@ -15,6 +15,10 @@ use super::Config;
 
 /// The configuration can't be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the configuration file \"{}\" can't be read", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -61,9 +65,13 @@ fn hint(suggestion: Option<&str>) -> String {
 /// Where an effective value came from. Later ones win.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
+    /// Nobody set it.
     Default,
+    /// The configuration file at this path.
     File(PathBuf),
+    /// The environment variable of this name.
     Environment(&'static str),
+    /// The command-line flag of this name, with its dashes.
     Flag(&'static str),
 }
 
@@ -81,9 +89,13 @@ impl fmt::Display for Source {
 /// What the command line overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
+    /// The configuration file, which must exist then. Without it: `TRADEWIND_CONFIG`, else the usual places.
     pub config: Option<PathBuf>,
+    /// The setting `listen`.
     pub listen: Option<String>,
+    /// The setting `data`.
     pub data: Option<PathBuf>,
+    /// The setting `plugins`.
     pub plugins: Option<PathBuf>,
     /// The data folder may have been at another path.
     pub moved: bool,
@@ -94,7 +106,9 @@ pub struct Overrides {
 /// The settings in force, and each one's source by its dotted name.
 #[derive(Debug, Clone)]
 pub struct Effective {
+    /// The value of every setting.
     pub config: Config,
+    /// Where each value came from, by the setting's dotted name, such as `controller.offers-ttl`.
     pub sources: BTreeMap<String, Source>,
 }
 

@@ -9,6 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tradewind_core::{names::Digest, units::Instant};
 
+/// What a running daemon says of itself in its data folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
     /// The API's URL, for clients on this machine.
@@ -23,7 +24,9 @@ pub struct Daemon {
         skip_serializing_if = "Option::is_none"
     )]
     pub certificate_ends: Option<Instant>,
+    /// The daemon's process.
     pub pid: u32,
+    /// The daemon's release.
     pub version: String,
 }
 

@@ -1,6 +1,7 @@
 //! The controller: compares what is desired with what is, and closes the gap. Level-triggered; events are only hints.
 //! Everybody else talks to it through its `Handle`. It must not know how plugins are run, where the state lies, or who asks over which protocol: it sees
 //! core's ports alone, and answers with the types of the API.
+#![warn(missing_docs)]
 
 mod background;
 mod execute;
@@ -44,6 +45,10 @@ use state::reads::Reads;
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("there is no {what} \"{name}\"")]
     NotFound { what: &'static str, name: String },
@@ -108,8 +113,11 @@ pub struct LogsRequest {
 pub struct EventFilter {
     /// Only of these namespaces. Events that belong to none are for who reaches all.
     pub scope: Scope,
+    /// Only of this namespace. None: of all.
     pub namespace: Option<Namespace>,
+    /// Only of deployments of this name. None: of all, and those of no deployment.
     pub deployment: Option<DeploymentName>,
+    /// Only of this plugin instance. None: of all, and those of no plugin.
     pub plugin: Option<InstanceName>,
 }
 
@@ -118,15 +126,21 @@ pub type Hints = BoxStream<'static, (InstanceName, AllocationId)>;
 
 /// What the controller stands on.
 pub struct Surroundings {
+    /// The durable state.
     pub store: Arc<dyn Store>,
+    /// The providers and policies.
     pub plugins: Arc<dyn Plugins>,
     /// Changes with every change of the set of plugins.
     pub plugin_changes: watch::Receiver<u64>,
+    /// Where every time comes from.
     pub clock: Arc<dyn Clock>,
+    /// Makes the health checks of endpoints.
     pub prober: Arc<dyn Prober>,
     /// Whoever starts replicas again by itself.
     pub paces: Arc<dyn Paces>,
+    /// Tell which image a tag names.
     pub registries: Arc<dyn Registries>,
+    /// Has an allocation looked at before its turn.
     pub hints: Hints,
 }
 
@@ -555,6 +569,7 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
 }
 
 impl Controller {
+    /// A way to it, for those who ask it.
     pub fn handle(&self) -> Handle {
         Handle {
             shared: self.shared.clone(),

@@ -20,7 +20,7 @@ pub struct Options {
     pub observe_interval: Millis,
     /// How often what is on its way is looked at.
     pub observe_interval_changing: Millis,
-    /// How often it is asked how many copies the load wants.
+    /// How often it is asked how many replicas the load wants.
     pub scale_interval: Millis,
     /// The most provider calls that change something, at once.
     pub concurrency: usize,
@@ -40,24 +40,31 @@ pub struct Options {
     pub replacement_interval: Millis,
     /// The most replicas of a namespace that move for that within an hour.
     pub replacement_max_moves: u32,
+    /// The newest decisions that are kept, over all deployments.
     pub keep_decisions: usize,
-    /// How long the inputs of decisions are kept, and how much of them: bytes, as packed.
+    /// How long the inputs of decisions are kept.
     pub keep_inputs_age: Millis,
+    /// The most bytes of these inputs, as packed.
     pub keep_inputs_size: Bytes,
     /// What happens when a policy fails, or its answer is refused.
     pub policy_fallback: PolicyFallback,
-    /// How long a quote is good for, and what happens to one that is older.
+    /// How long a quote is good for.
     pub quote_ttl: Millis,
+    /// What happens to offers whose quote is older.
     pub stale_quotes: StaleQuotes,
-    /// Of each deployment.
+    /// The revisions of each deployment that are kept.
     pub keep_revisions: usize,
+    /// The newest events that are kept, over all deployments.
     pub keep_events: usize,
-    /// Of each deployment, whatever others do.
+    /// The newest events of each deployment that are kept, whatever others do.
     pub keep_own_events: usize,
+    /// The newest decisions of each deployment that are kept, whatever others do.
     pub keep_own_decisions: usize,
+    /// How much of the audit log is kept.
     pub keep_audit: KeepAudit,
-    /// Bytes of all events, and of all decisions.
+    /// The most bytes of all events.
     pub keep_events_size: Bytes,
+    /// The most bytes of all decisions.
     pub keep_decisions_size: Bytes,
     /// The most stored plans of a namespace.
     pub most_plans: usize,
@@ -66,6 +73,7 @@ pub struct Options {
 /// How much of the audit log is kept.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepAudit {
+    /// Beyond this number, and a sixteenth more, the oldest entries go.
     pub entries: u64,
     /// Entries that are younger stay, however many there are.
     pub age: Millis,

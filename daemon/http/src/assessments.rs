@@ -25,7 +25,7 @@ use super::{
 };
 use crate::report;
 
-/// The most copies that are asked about.
+/// The most replicas that are asked about.
 const MAX_REPLICAS: u32 = 10_000;
 /// A hundred years.
 const MAX_HOURS: f64 = 876_600.0;

@@ -9,7 +9,7 @@ use axum::{
 };
 use tokio_util::io::ReaderStream;
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     identity::Role,
 };
 
@@ -33,7 +33,7 @@ pub(crate) async fn create(State(app): State<App>, caller: Caller) -> Result<Res
     app.controller
         .note(Event::new(
             Severity::Info,
-            "BackupMade",
+            Reason::BackupMade,
             &caller.actor,
             message,
         ))

@@ -29,6 +29,10 @@ use tradewind_backup as backup;
 
 /// A request that was not fulfilled.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("there is no {method} {path} in this API")]
     NoRoute { method: String, path: String },

@@ -28,6 +28,10 @@ use table::Table;
 
 /// Why a token was not made or ended, or tokens can't be had at all.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("there is an active token \"{name}\" already")]
     Exists { name: TokenName },
@@ -53,6 +57,10 @@ pub enum Error {
 
 /// Why a request is not let in. All of them look alike from far: the status is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Refusal {
     #[error("a token is needed: send the header \"Authorization: Bearer TOKEN\"")]
     Missing,
@@ -66,6 +74,7 @@ pub enum Refusal {
 
 /// Nobody is let in: why, and whose token it was.
 pub struct Denied {
+    /// What is wrong with the token.
     pub refusal: Refusal,
     /// Known where the token is one that has ended.
     pub identity: Option<Arc<Identity>>,

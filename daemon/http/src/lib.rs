@@ -1,5 +1,6 @@
 //! The HTTP API: one file per resource. Handlers translate between requests and handles; they must not touch the engine, a cloud or
 //! the database.
+#![warn(missing_docs)]
 
 pub mod identity;
 pub mod readiness;
@@ -74,9 +75,13 @@ pub struct App {
 
 /// Those who do what the API is asked for.
 pub struct Handles {
+    /// Deployments, namespaces, plans, decisions and events.
     pub controller: controller::Handle,
+    /// Plugin instances, canaries and shadow policies.
     pub plugins: tradewind_wasm::Handle,
+    /// Backups of the state.
     pub backup: tradewind_backup::Handle,
+    /// The tokens, and who sends a request.
     pub identities: identity::Handle,
     /// Lines of the log that nobody could take, since the start.
     pub log_lines_dropped: fn() -> u64,
@@ -85,7 +90,9 @@ pub struct Handles {
 /// The parts of an `App`.
 pub struct Inner {
     handles: Handles,
+    /// The settings in force.
     pub config: Config,
+    /// Whether the daemon can do its work.
     pub readiness: Readiness,
     /// Cancelled when the daemon begins to stop: streams end then.
     pub stopping: CancellationToken,
@@ -119,6 +126,7 @@ impl std::ops::Deref for Inner {
 }
 
 impl App {
+    /// Takes its limits from the settings. The limit of connections is also bounded by the files that the daemon may open.
     pub fn new(
         handles: Handles,
         config: Config,

@@ -91,7 +91,63 @@ fn scheme() -> SecurityScheme {
 pub(crate) fn render(api: &OpenApi) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(api)?;
     bound_integers(&mut document);
+    join_words(&mut document);
     Ok(document)
+}
+
+/// Where a value is one of several words, a schema has each with its meaning as a schema of its own (`oneOf`, `const`). Generators of clients
+/// make a type of words only of an `enum`: the meanings go into the description.
+fn join_words(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(join_words),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(join_words);
+            let Some(words) = fields.get("oneOf").and_then(words) else {
+                return;
+            };
+            fields.remove("oneOf");
+            let mut description: Vec<String> = fields
+                .get("description")
+                .and_then(Value::as_str)
+                .map(|about| format!("{about}\n"))
+                .into_iter()
+                .collect();
+            description.extend(
+                words.iter().filter_map(|(word, meaning)| {
+                    Some(format!("- `{word}`: {}", meaning.as_ref()?))
+                }),
+            );
+            let words: Vec<String> = words.into_iter().map(|(word, _)| word).collect();
+            fields.insert("description".to_owned(), description.join("\n").into());
+            fields.insert("type".to_owned(), "string".into());
+            fields.insert("enum".to_owned(), words.into());
+        }
+        _ => {}
+    }
+}
+
+/// The words of schemas that are words and nothing else, each with its meaning.
+fn words(schemas: &Value) -> Option<Vec<(String, Option<String>)>> {
+    let known = ["type", "const", "enum", "description"];
+    let mut words = Vec::new();
+    for schema in schemas.as_array()? {
+        let schema = schema.as_object()?;
+        if !schema.keys().all(|key| known.contains(&key.as_str())) {
+            return None;
+        }
+        let meaning = schema.get("description").and_then(Value::as_str);
+        let meaning = meaning.map(str::to_owned);
+        match (schema.get("const"), schema.get("enum")) {
+            (Some(word), None) => words.push((word.as_str()?.to_owned(), meaning)),
+            (None, Some(all)) => {
+                for word in all.as_array()? {
+                    words.push((word.as_str()?.to_owned(), None));
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(words)
 }
 
 pub(crate) fn extension(api: &OpenApi) -> Extension<Document> {
@@ -185,4 +241,35 @@ pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
         .tag("meta")
         .summary("This document")
         .response::<200, axum::Json<serde_json::Value>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_are_one_enum_and_keep_their_meanings() {
+        let mut schema = json!({"properties": {
+            "state": {"description": "How it is.", "oneOf": [
+                {"type": "string", "const": "up", "description": "It answers."},
+                {"type": "string", "enum": ["down", "lost"]},
+            ]},
+            "size": {"oneOf": [{"type": "string", "const": "all"}, {"type": "integer"}]},
+        }});
+        let size = schema["properties"]["size"].clone();
+        join_words(&mut schema);
+        assert_eq!(
+            schema["properties"],
+            json!({
+                "state": {
+                    "type": "string",
+                    "description": "How it is.\n\n- `up`: It answers.",
+                    "enum": ["up", "down", "lost"],
+                },
+                "size": size,
+            })
+        );
+    }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport, Rollback};
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     identity::{Role, Scope},
     list::{Cursor, OneOf, Page, Window},
     names::{InstanceName, Namespace},
@@ -128,7 +128,7 @@ pub(crate) async fn reload(
     app.controller
         .note(asked(
             &caller,
-            "PluginsReloaded",
+            Reason::PluginsReloaded,
             "the plugin folder was read again".to_owned(),
             None,
         ))
@@ -137,7 +137,7 @@ pub(crate) async fn reload(
 }
 
 /// Who asked for it. What became of the plugins is told by the plugin host.
-fn asked(caller: &Caller, reason: &str, message: String, plugin: Option<InstanceName>) -> Event {
+fn asked(caller: &Caller, reason: Reason, message: String, plugin: Option<InstanceName>) -> Event {
     Event {
         plugin,
         ..Event::new(Severity::Info, reason, &caller.actor, message)
@@ -167,7 +167,7 @@ pub(crate) async fn rollback(
         .as_ref()
         .map_or_else(|| "nothing serves".to_owned(), |i| format!("{i} serves"));
     app.controller
-        .note(asked(&caller, "PluginRolledBack", serves, Some(name)))
+        .note(asked(&caller, Reason::PluginRolledBack, serves, Some(name)))
         .await;
     Ok(Json(view))
 }

@@ -23,10 +23,12 @@ impl Readiness {
         }
     }
 
+    /// The daemon can do its work.
     pub fn ready(&self) {
         self.set(Ok(()));
     }
 
+    /// The daemon ends: it answers only what it has begun.
     pub fn stopping(&self) {
         self.set(Err("the daemon is stopping".into()));
     }

@@ -1,4 +1,4 @@
-//! `/v1/deployments/NAME/metrics`, `/scale` and `/wake`: load in, numbers of copies out.
+//! `/v1/deployments/NAME/metrics`, `/scale` and `/wake`: load in, numbers of replicas out.
 
 use aide::transform::TransformOperation;
 use axum::{Json, extract::State, http::StatusCode};
@@ -24,7 +24,7 @@ pub(crate) struct WakeQuery {
     /// Default: `default`.
     #[serde(default = "Namespace::default_namespace")]
     namespace: Namespace,
-    /// Only this one. Default: every task without copies.
+    /// Only this one. Default: every task without replicas.
     task: Option<TaskName>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn push_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Push measures that tasks follow")
         .description(
-            "Each value counts over all copies of its task. Values are kept in memory and count for two minutes; the latest of each \
+            "Each value counts over all replicas of its task. Values are kept in memory and count for two minutes; the latest of each \
              measure counts.",
         )
         .response::<202, Json<SamplesAccepted>>()
@@ -68,7 +68,7 @@ pub(crate) fn scale_docs(op: TransformOperation) -> TransformOperation {
     op.id("scaleDeployment")
         .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
-        .summary("Set a task's number of copies")
+        .summary("Set a task's number of replicas")
         .description(
             "A task with `scale` takes the number within its bounds, as if its load had asked for it: it does not fall below before the \
              stabilization window has passed, and grows when the load asks for more. Any other task is changed in its spec.",
@@ -93,7 +93,7 @@ pub(crate) fn wake_docs(op: TransformOperation) -> TransformOperation {
     op.id("wakeDeployment")
         .with(needs(Role::Operator, Reach::Query))
         .tag("deployments")
-        .summary("Give what has been scaled to zero a copy again")
-        .description("A task that has copies stays as it is.")
+        .summary("Give what has been scaled to zero a replica again")
+        .description("A task that has replicas stays as it is.")
         .response::<202, Json<Scaled>>()
 }

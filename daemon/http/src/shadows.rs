@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tradewind_api::{ShadowPolicy, ShadowStart, ShadowView};
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     identity::Role,
     list::{Cursor, Page, Window},
     names::{InstanceName, Namespace},
@@ -53,7 +53,7 @@ pub(crate) struct Name {
 }
 
 /// What a shadow's event tells.
-fn event(caller: &Caller, reason: &str, shadow: &ShadowView, message: String) -> Event {
+fn event(caller: &Caller, reason: Reason, shadow: &ShadowView, message: String) -> Event {
     Event {
         namespace: Some(shadow.record.namespace.clone()),
         plugin: Some(shadow.record.name.clone()),
@@ -135,7 +135,7 @@ pub(crate) async fn start(
         .map(|i| format!("{i} sees its decisions without effect"))
         .unwrap_or_default();
     app.controller
-        .note(event(&caller, "ShadowStarted", &shadow, message))
+        .note(event(&caller, Reason::ShadowStarted, &shadow, message))
         .await;
     Ok((StatusCode::CREATED, Json(with_report(&app, shadow).await?)).into_response())
 }
@@ -187,7 +187,12 @@ pub(crate) async fn promote(
     let message =
         format!("\"{name}\" is a plugin now, and the policy of deployments that name none");
     app.controller
-        .note(event(&caller, "ShadowPromoted", &policy.shadow, message))
+        .note(event(
+            &caller,
+            Reason::ShadowPromoted,
+            &policy.shadow,
+            message,
+        ))
         .await;
     Ok(Json(policy))
 }
@@ -218,7 +223,12 @@ pub(crate) async fn stop(
         policy.report.compared, policy.report.differing
     );
     app.controller
-        .note(event(&caller, "ShadowStopped", &policy.shadow, message))
+        .note(event(
+            &caller,
+            Reason::ShadowStopped,
+            &policy.shadow,
+            message,
+        ))
         .await;
     Ok(Json(policy))
 }

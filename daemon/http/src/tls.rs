@@ -20,7 +20,12 @@ use tradewind_config::Config;
 pub use certificate::Facts;
 use own::Terms;
 
+/// Why a certificate can't be read, made or kept.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the file \"{}\" of the setting \"{setting}\" can't be read", path.display())]
     Read {
@@ -53,6 +58,7 @@ struct Files {
 
 /// What a listener needs, and by what clients know it.
 pub struct Tls {
+    /// What is in force, also after it has been read again.
     pub certificate: Certificate,
     files: Files,
     /// Of what was read last, usable or not.
@@ -74,6 +80,7 @@ struct InForce {
 }
 
 impl Certificate {
+    /// What the next handshake uses.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.0.load().server.clone()
     }

@@ -167,7 +167,7 @@ fn total(found: &mut Found, manifest: &Manifest, at: Path) {
     });
 }
 
-/// The most copies that there may be.
+/// The most replicas that there may be.
 fn most(replicas: u32, scale: &Option<ScaleSpec>) -> u32 {
     scale.as_ref().map_or(replicas, |s| s.max)
 }

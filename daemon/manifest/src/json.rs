@@ -15,10 +15,7 @@ use crate::{
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
     serde_json::from_str::<IgnoredAny>(text).map_err(|e| {
         // serde_json ends its text with the position, which has fields of its own here.
-        let at = (e.line() > 0).then_some(Position {
-            line: e.line() as u64,
-            column: e.column() as u64,
-        });
+        let at = position(text, e.line(), e.column());
         too_deep(text).map_or_else(|| not_json(&e, at), |at| deep(Some(at)))
     })?;
     Reader {
@@ -29,6 +26,16 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
         nodes: 0,
     }
     .value(1)
+}
+
+/// Where serde_json has stopped: it counts bytes, and none at the start of a line. None: it does not say where.
+fn position(text: &str, line: usize, bytes: usize) -> Option<Position> {
+    let read = text.split('\n').nth(line.checked_sub(1)?)?.as_bytes();
+    let read = String::from_utf8_lossy(read.get(..bytes).unwrap_or(read));
+    Some(Position {
+        line: line as u64,
+        column: read.chars().count().max(1) as u64,
+    })
 }
 
 fn not_json(error: &serde_json::Error, at: Option<Position>) -> Problem {

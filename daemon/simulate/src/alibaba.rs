@@ -30,7 +30,9 @@ const LONGEST_NAME: usize = 63;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Converted {
+    /// The rows of the table.
     pub rows: u64,
+    /// The requests in the trace.
     pub written: u64,
     /// Left out: without a start or an end, or with an end before the start.
     pub without_times: u64,
@@ -42,6 +44,10 @@ pub struct Converted {
 
 /// Why a table can't be converted.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("line {line}, column {column}: \"{value}\" can't be used: {rule}")]
     Value {

@@ -3,6 +3,7 @@
 //! answers count and who gives way to whom is decided by the code that decides for real clouds. It must not know clouds, how a policy is run, or who reads the report.
 //!
 //! What is simplified: a replica runs from the moment it has a place, and ends when its time is over; nothing fails.
+#![warn(missing_docs)]
 
 pub mod alibaba;
 mod chart;
@@ -63,6 +64,10 @@ impl Default for Options {
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("after {at}: the policy \"{}\" failed", policy.instance)]
     Policy {
@@ -82,9 +87,13 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
+    /// The provider instance.
     pub provider: InstanceName,
+    /// Its region. Empty: it has none.
     pub region: String,
+    /// The instance type or size class.
     pub size: String,
+    /// The offer, by the provider's own name for it.
     pub offer: String,
 }
 
@@ -95,9 +104,11 @@ pub struct Booking {
     pub task: usize,
     /// Index into the places.
     pub place: u32,
+    /// How many ran.
     pub replicas: u32,
     /// Milliseconds.
     pub from: u64,
+    /// Milliseconds from the start of the trace.
     pub to: u64,
     /// Of all these replicas, the set-up price included.
     pub cost: MicroUsd,
@@ -106,26 +117,37 @@ pub struct Booking {
 /// What a simulation has found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
+    /// The numbers of the whole simulation.
     pub summary: Summary,
+    /// What happened over time.
     pub series: Series,
     /// In the order in which they were closed.
     pub bookings: Vec<Booking>,
+    /// Every place that was offered, in the order in which the places appeared.
     pub places: Vec<Place>,
 }
 
+/// The numbers of a whole simulation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
+    /// The policy that decided.
     pub policy: Identity,
     /// The simulated time.
     pub time: Millis,
+    /// What has become of the tasks.
     pub tasks: Fates,
+    /// Of all replicas, set-up prices included.
     pub cost: MicroUsd,
     /// By place, the dearest first.
     pub places: Vec<PlaceUse>,
+    /// In cores.
     pub cpu: Utilization,
+    /// In GiB.
     pub memory: Utilization,
+    /// In whole accelerators.
     pub accelerators: Utilization,
+    /// How long the queue was, and how long replicas waited in it.
     pub queue: Queue,
     /// Replicas that gave their place to a higher priority.
     pub preemptions: u64,
@@ -145,22 +167,30 @@ pub struct Summary {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fates {
+    /// All tasks of the trace.
     pub total: u64,
+    /// All its replicas have run to their end.
     pub ended: u64,
     /// Some of its replicas run at the end.
     pub running: u64,
+    /// None of its replicas runs at the end, and some still have to.
     pub waiting: u64,
+    /// It was given up: no offer could hold it any more.
     pub impossible: u64,
     /// It was to come after the end.
     pub not_arrived: u64,
 }
 
+/// What ran at a place, and what it cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlaceUse {
+    /// Where it ran.
     #[serde(flatten)]
     pub place: Place,
+    /// The hours of all replicas together.
     pub replica_hours: f64,
+    /// Of all these replicas, set-up prices included.
     pub cost: MicroUsd,
 }
 
@@ -177,6 +207,7 @@ pub struct Utilization {
     pub share: Option<f64>,
 }
 
+/// How many tasks waited for a place, and for how long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
@@ -186,15 +217,22 @@ pub struct Queue {
     pub most: u32,
     /// How long replicas that got a place had waited for it.
     pub waited_half: Millis,
+    /// Nine of ten replicas waited no longer.
     pub waited_90: Millis,
+    /// Ninety-nine of a hundred replicas waited no longer.
     pub waited_99: Millis,
+    /// No replica waited longer.
     pub waited_longest: Millis,
 }
 
+/// A task that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImpossibleTask {
+    /// Its namespace.
     pub namespace: Namespace,
+    /// Its name in the trace.
     pub name: TaskName,
+    /// Why no offer can hold it.
     pub reason: String,
 }

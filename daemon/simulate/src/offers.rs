@@ -13,11 +13,16 @@ use tradewind_core::{placement::PlacedOffer, units::Millis};
 pub struct OfferSet {
     /// From the start of the trace.
     pub at: Millis,
+    /// Each with its provider.
     pub offers: Arc<Vec<PlacedOffer>>,
 }
 
 /// Why a file of offers is refused.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("it is not JSON: {0}")]
     Json(serde_json::Error),

@@ -13,8 +13,11 @@ const MOST_ASKED_FOR: usize = 100_000;
 /// Of cores (thousandths), memory (bytes) and accelerators, each multiplied by milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amounts {
+    /// Millicores × milliseconds.
     pub cpu: u128,
+    /// Bytes × milliseconds.
     pub memory: u128,
+    /// Accelerators × milliseconds.
     pub accelerators: u128,
 }
 
@@ -39,6 +42,7 @@ pub struct Row {
     pub used: Amounts,
     /// Used of offers whose capacity is known.
     pub bounded: Amounts,
+    /// The capacity of the offers whose capacity is known.
     pub capacity: Amounts,
     /// Replicas × milliseconds.
     pub running: u128,
@@ -46,7 +50,9 @@ pub struct Row {
     pub waiting: u128,
     /// The most tasks that waited at once.
     pub most_waiting: u32,
+    /// Tasks whose time came.
     pub arrived: u32,
+    /// Tasks whose last replica ran to its end.
     pub ended: u32,
     /// Replicas.
     pub preempted: u32,
@@ -93,10 +99,12 @@ impl Series {
         }
     }
 
+    /// The length of a row.
     pub fn step(&self) -> Millis {
         Millis(self.step)
     }
 
+    /// The rows, of which the first begins with the trace.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }

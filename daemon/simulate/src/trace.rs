@@ -32,9 +32,12 @@ const REQUIRED: usize = 5;
 pub(super) const FARTHEST: Millis = Millis(100 * 365 * 24 * 3_600_000);
 const MOST_REPLICAS: u32 = 100_000;
 
+/// How a task ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// With its work: what is stopped before has to run again.
     Job,
+    /// With its time, or never: what is stopped goes on elsewhere.
     Service,
 }
 
@@ -43,19 +46,28 @@ pub enum Kind {
 pub struct Request {
     /// From the start of the trace.
     pub at: Millis,
+    /// The task's name.
     pub name: TaskName,
+    /// Whose task it is.
     pub namespace: Namespace,
+    /// Whether it is a job or a service.
     pub kind: Kind,
+    /// How many replicas are asked for.
     pub replicas: u32,
     /// Of each replica.
     pub resources: Resources,
     /// A job's on the reference machine; a service's by the clock. None: a service that runs on.
     pub duration: Option<Millis>,
+    /// The highest number is placed first, and may take places of lower ones.
     pub priority: i32,
 }
 
 /// Why a trace is refused.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("line {line}, column \"{column}\": \"{value}\" can't be used: {rule}")]
     Value {

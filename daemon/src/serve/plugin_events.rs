@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tradewind_api::PluginView;
 use tradewind_controller as controller;
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     names::{Actor, Digest, InstanceName},
     units::Instant,
 };
@@ -54,13 +54,13 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
             (Some(identity), _) => events.push(event(
                 view,
                 Severity::Info,
-                "PluginLoaded",
+                Reason::PluginLoaded,
                 format!("{identity} serves"),
             )),
             (None, Some(_)) => events.push(event(
                 view,
                 Severity::Warning,
-                "PluginRemoved",
+                Reason::PluginRemoved,
                 "nothing serves any more".to_owned(),
             )),
             (None, None) => {}
@@ -72,7 +72,7 @@ fn events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Event> {
         events.push(event(
             view,
             Severity::Error,
-            "PluginRejected",
+            Reason::PluginRejected,
             rejection.reason.clone(),
         ));
     }
@@ -95,16 +95,16 @@ fn canary_events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Ev
         );
         events.push(Event {
             actor: canary.by.clone(),
-            ..event(view, Severity::Info, "CanaryStarted", message)
+            ..event(view, Severity::Info, Reason::CanaryStarted, message)
         });
     }
     if let Some(end) = &view.last_canary
         && before.is_none_or(|b| b.canary_ended != now.canary_ended)
     {
         let (severity, reason) = if end.promoted {
-            (Severity::Info, "CanaryPromoted")
+            (Severity::Info, Reason::CanaryPromoted)
         } else {
-            (Severity::Warning, "CanaryReturned")
+            (Severity::Warning, Reason::CanaryReturned)
         };
         let told = event(
             view,
@@ -120,7 +120,7 @@ fn canary_events(view: &PluginView, before: Option<&Told>, now: &Told) -> Vec<Ev
     events
 }
 
-fn event(view: &PluginView, severity: Severity, reason: &str, message: String) -> Event {
+fn event(view: &PluginView, severity: Severity, reason: Reason, message: String) -> Event {
     Event {
         plugin: Some(view.instance.clone()),
         ..Event::new(severity, reason, &Actor::PLUGINS, message)

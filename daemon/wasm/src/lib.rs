@@ -16,6 +16,7 @@
 //! | `history` | which versions have served, and their bytes |
 //! | `runtime` | what a call needs |
 //! | `base` | files and text, for all of them |
+#![warn(missing_docs)]
 
 mod base;
 mod history;

@@ -34,6 +34,30 @@ pub(super) fn parts() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What `--help` prints for every command, on a terminal of 80 columns. What all commands share stands at the first one alone.
+pub(super) fn help() -> String {
+    fn each(command: &mut Command, name: &str, out: &mut String) {
+        let shown_before = !out.is_empty();
+        let shown = command.clone().mut_args(|arg| {
+            let hidden = shown_before && arg.is_global_set();
+            if hidden { arg.hide(true) } else { arg }
+        });
+        let help = shown.term_width(80).render_long_help();
+        out.push_str(&format!("$ {name} --help\n{help}\n"));
+        for inner in command.get_subcommands_mut() {
+            if !inner.is_hide_set() && inner.get_name() != "help" {
+                let name = format!("{name} {}", inner.get_name());
+                each(inner, &name, out);
+            }
+        }
+    }
+    let mut command = Cli::command();
+    command.build();
+    let mut out = String::new();
+    each(&mut command, "tradewind", &mut out);
+    out
+}
+
 fn visible(command: &Command) -> impl Iterator<Item = &Command> {
     let commands = command.get_subcommands();
     commands.filter(|c| !c.is_hide_set() && c.get_name() != "help")

@@ -1,5 +1,7 @@
 //! Tables and paragraphs in Markdown.
 
+pub(super) use tradewind_kit::pages::{code, table};
+
 /// Columns of a line of prose.
 const WIDTH: usize = 120;
 
@@ -24,10 +26,6 @@ pub(super) fn sentence(text: &str) -> String {
     }
 }
 
-pub(super) fn code(text: impl std::fmt::Display) -> String {
-    format!("`{text}`")
-}
-
 pub(super) fn lowered(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
@@ -37,20 +35,6 @@ pub(super) fn lowered(text: &str) -> String {
         }
         _ => text.to_owned(),
     }
-}
-
-pub(super) fn table<const N: usize>(
-    head: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let line = |cells: [String; N]| {
-        let cells = cells.map(|cell| cell.replace('|', "\\|"));
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let mut table = line(head.map(str::to_owned));
-    table.push_str(&format!("|{}\n", "---|".repeat(N)));
-    table.extend(rows.into_iter().map(line));
-    table
 }
 
 /// In lines of bounded length, code kept in one piece.

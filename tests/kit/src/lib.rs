@@ -12,6 +12,7 @@ mod compiled;
 mod daemon;
 pub mod docker;
 pub mod fixture;
+pub mod golden;
 mod manifests;
 pub mod pages;
 mod paths;

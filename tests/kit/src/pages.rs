@@ -66,6 +66,26 @@ pub fn all() -> io::Result<Vec<Page>> {
     found.into_iter().map(Page::read).collect()
 }
 
+/// A span of code.
+pub fn code(text: impl std::fmt::Display) -> String {
+    format!("`{text}`")
+}
+
+/// A table in Markdown.
+pub fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let line = |cells: [String; N]| {
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let mut table = line(head.map(str::to_owned));
+    table.push_str(&format!("|{}\n", "---|".repeat(N)));
+    table.extend(rows.into_iter().map(line));
+    table
+}
+
 impl Page {
     /// Reads the page at this path below the repository's root.
     ///

@@ -11,10 +11,10 @@ const EVENTS: usize = 10;
 /// Everything `describe` tells.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Description {
-    pub deployment: DeploymentView,
-    pub decision: Option<DecisionView>,
-    pub events: Vec<EventView>,
+pub(crate) struct Description {
+    pub(crate) deployment: DeploymentView,
+    pub(crate) decision: Option<DecisionView>,
+    pub(crate) events: Vec<EventView>,
 }
 
 pub(super) async fn list(context: &Context, args: args::Deployments) -> Result<(), Error> {

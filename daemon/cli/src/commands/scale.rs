@@ -1,4 +1,4 @@
-//! `scale`, `wake` and `metric push`: how many copies a task has.
+//! `scale`, `wake` and `metric push`: how many replicas a task has.
 
 use reqwest::Method;
 use tradewind_api::{Samples, SamplesAccepted, Scaled};
@@ -33,7 +33,7 @@ pub(super) async fn wake(context: &Context, args: Wake) -> Result<(), Error> {
 fn told(scaled: &Scaled) -> String {
     if scaled.tasks.is_empty() {
         return format!(
-            "nothing of deployment \"{}\" is without copies",
+            "nothing of deployment \"{}\" is without replicas",
             scaled.name
         );
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::output::{Mood, Mood::Plain, Output};
 
 /// c, R, T and C of every candidate; C under both models of R; the choice marked.
-pub fn report(out: &Output, report: &Report) -> String {
+pub(crate) fn report(out: &Output, report: &Report) -> String {
     let mut parts: Vec<String> = report.tasks.iter().map(|t| task(out, t)).collect();
     parts.extend(failures(&report.failures));
     parts.join("\n\n")

@@ -8,7 +8,7 @@ use tradewind_core::{
 
 use super::stream;
 
-pub fn entry(entry: &Line) -> String {
+pub(crate) fn entry(entry: &Line) -> String {
     // As it was recorded, not as the API shows events: its hash is of these bytes.
     let event = entry
         .event
@@ -26,7 +26,7 @@ pub fn entry(entry: &Line) -> String {
     }
 }
 
-pub fn verdict(verdict: &Verdict) -> String {
+pub(crate) fn verdict(verdict: &Verdict) -> String {
     let Verdict {
         verified,
         head,

@@ -5,7 +5,7 @@ use tradewind_core::canary::Count;
 
 use crate::output::{Mood::Plain, Output};
 
-pub fn one(out: &Output, c: &Canary) -> String {
+pub(crate) fn one(out: &Output, c: &Canary) -> String {
     let mut parts = Vec::new();
     match &c.canary {
         None => parts.push(format!("\"{}\" has no canary", c.instance)),

@@ -6,7 +6,7 @@ use tradewind_core::names::InstanceName;
 use super::{age, known, place};
 use crate::output::{Mood::*, Output};
 
-pub fn list(out: &Output, items: &[DecisionView]) -> String {
+pub(crate) fn list(out: &Output, items: &[DecisionView]) -> String {
     if items.is_empty() {
         return "no decisions".to_owned();
     }
@@ -33,7 +33,7 @@ pub fn list(out: &Output, items: &[DecisionView]) -> String {
     )
 }
 
-pub fn one(out: &Output, decision: &DecisionView) -> String {
+pub(crate) fn one(out: &Output, decision: &DecisionView) -> String {
     let mut parts = vec![head(decision)];
     parts.extend(
         decision
@@ -45,7 +45,7 @@ pub fn one(out: &Output, decision: &DecisionView) -> String {
 }
 
 /// Who decided, when, on which request.
-pub fn head(d: &DecisionView) -> String {
+pub(crate) fn head(d: &DecisionView) -> String {
     let mut lines = vec![
         format!("{} at {}", d.id, d.at),
         format!("policy {}", d.policy),
@@ -71,7 +71,7 @@ pub fn head(d: &DecisionView) -> String {
 }
 
 /// Whose offers a decision was made without, because they had not answered yet.
-pub fn unanswered(providers: &[InstanceName]) -> Option<String> {
+pub(crate) fn unanswered(providers: &[InstanceName]) -> Option<String> {
     let names: Vec<String> = providers.iter().map(|p| format!("\"{p}\"")).collect();
     let told = match names.as_slice() {
         [] => return None,
@@ -84,7 +84,7 @@ pub fn unanswered(providers: &[InstanceName]) -> Option<String> {
 }
 
 /// The offers of one task, the choice marked, and what excluded the others.
-pub fn reason(out: &Output, task: &TaskReason) -> String {
+pub(crate) fn reason(out: &Output, task: &TaskReason) -> String {
     let chosen = task.chosen.iter().map(|o| (true, o));
     let rows: Vec<_> = chosen
         .chain(task.alternatives.iter().map(|o| (false, o)))
@@ -138,7 +138,7 @@ fn quoted(quote: &QuoteView) -> String {
 }
 
 /// Reasons, each with how many offers it excluded.
-pub fn excluded<'a>(reasons: impl Iterator<Item = (&'a str, u32)>) -> Option<String> {
+pub(crate) fn excluded<'a>(reasons: impl Iterator<Item = (&'a str, u32)>) -> Option<String> {
     let texts: Vec<String> = reasons
         .map(|(reason, offers)| format!("{reason} ({offers})"))
         .collect();

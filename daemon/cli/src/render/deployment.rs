@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write};
 
 use tradewind_api::{AllocationView, DeploymentSummary, DeploymentView, TaskView};
-use tradewind_core::image::split;
+use tradewind_core::{image::split, rollout};
 
 use super::{decision, endpoint, phase_mood, place, status_mood, stream};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     output::{Mood::Plain, Output},
 };
 
-pub fn list(out: &Output, items: &[DeploymentSummary]) -> String {
+pub(crate) fn list(out: &Output, items: &[DeploymentSummary]) -> String {
     if items.is_empty() {
         return "no deployments".to_owned();
     }
@@ -49,7 +49,7 @@ pub fn list(out: &Output, items: &[DeploymentSummary]) -> String {
     )
 }
 
-pub fn one(out: &Output, view: &DeploymentView) -> String {
+pub(crate) fn one(out: &Output, view: &DeploymentView) -> String {
     format!(
         "{}\n\n{}",
         list(out, std::slice::from_ref(&view.summary)),
@@ -202,20 +202,33 @@ fn scale(task: &TaskView) -> Option<String> {
     ))
 }
 
-/// The last word of `apply`: where it answers.
-pub fn outcome(view: &DeploymentView) -> String {
+/// The last word of `apply`: where it answers, and what it waits for.
+pub(crate) fn outcome(view: &DeploymentView) -> String {
     let d = &view.summary;
     let mut text = format!(
         "deployment \"{}\" is {}: {}/{} ready, {}/h",
         d.name, d.status, d.ready, d.replicas, d.hourly_cost
     );
+    // Between two steps of an update both sides answer.
+    let waits = view
+        .rollout
+        .as_ref()
+        .is_some_and(|r| r.status == rollout::Status::Waiting);
+    // Writing to a String does not fail.
+    if waits {
+        let _ = write!(text, "\n  {}", d.message);
+    }
     for task in &view.tasks {
-        for a in task.allocations.iter().filter(|a| !a.superseded) {
+        for a in task.allocations.iter().filter(|a| waits || !a.superseded) {
             for e in &a.endpoints {
-                // Writing to a String does not fail.
+                let before = if a.superseded {
+                    " (before the update)"
+                } else {
+                    ""
+                };
                 let _ = write!(
                     text,
-                    "\n  {} {} {}",
+                    "\n  {} {} {}{before}",
                     task.name,
                     place(&a.provider, &a.region),
                     endpoint(e)
@@ -226,7 +239,7 @@ pub fn outcome(view: &DeploymentView) -> String {
     text
 }
 
-pub fn describe(out: &Output, d: &Description) -> String {
+pub(crate) fn describe(out: &Output, d: &Description) -> String {
     let view = &d.deployment;
     let s = &view.summary;
     let mut head = vec![

@@ -9,7 +9,7 @@ use tradewind_core::{
 use super::{age, known, place};
 use crate::output::{Mood::*, Output};
 
-pub fn replay(out: &Output, replay: &ReplayView) -> String {
+pub(crate) fn replay(out: &Output, replay: &ReplayView) -> String {
     let mut lines = vec![format!(
         "{} at {}, made by {}",
         replay.decision, replay.at, replay.recorded_policy
@@ -82,7 +82,7 @@ fn change(what: &str, before: MicroUsd, after: MicroUsd) -> String {
     }
 }
 
-pub fn explain(out: &Output, view: &ExplainView) -> String {
+pub(crate) fn explain(out: &Output, view: &ExplainView) -> String {
     if view.tasks.is_empty() {
         return format!(
             "nothing has been decided about {}/{} that is kept",

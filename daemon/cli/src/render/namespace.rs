@@ -8,7 +8,7 @@ use tradewind_core::{budget::HeldKind, manifest::namespace::Document};
 use super::size;
 use crate::output::{Mood, Mood::Plain, Output};
 
-pub fn list(out: &Output, items: &[NamespaceSummary]) -> String {
+pub(crate) fn list(out: &Output, items: &[NamespaceSummary]) -> String {
     if items.is_empty() {
         return "no namespaces".to_owned();
     }
@@ -42,7 +42,7 @@ pub fn list(out: &Output, items: &[NamespaceSummary]) -> String {
     )
 }
 
-pub fn one(out: &Output, view: &NamespaceView) -> String {
+pub(crate) fn one(out: &Output, view: &NamespaceView) -> String {
     let spend = &view.spend;
     let mut parts = vec![format!(
         "namespace \"{}\", {}",
@@ -172,7 +172,7 @@ fn held(out: &Output, tasks: &[HeldTask]) -> String {
     )
 }
 
-pub fn outcome(outcome: &NamespaceOutcome) -> String {
+pub(crate) fn outcome(outcome: &NamespaceOutcome) -> String {
     let done = match outcome.outcome {
         Outcome::Unchanged => "unchanged",
         _ => "set",

@@ -18,7 +18,7 @@ pub(super) fn capacity(capacity: Option<u32>) -> String {
     capacity.map_or_else(|| "-".to_owned(), |n| n.to_string())
 }
 
-pub fn offers(out: &Output, view: &OffersView) -> String {
+pub(crate) fn offers(out: &Output, view: &OffersView) -> String {
     let mut parts = Vec::new();
     if view.offers.is_empty() {
         parts.push("no offers".to_owned());

@@ -6,7 +6,7 @@ use tradewind_core::plan::preview::ChangeAction;
 use super::{decision, place};
 use crate::output::{Mood, Output};
 
-pub fn plan(out: &Output, plan: &PlanView) -> String {
+pub(crate) fn plan(out: &Output, plan: &PlanView) -> String {
     let mut parts = vec![format!(
         "deployment \"{}\" in \"{}\": {}",
         plan.name,

@@ -9,7 +9,7 @@ use crate::output::{
     Output,
 };
 
-pub fn list(out: &Output, plans: &[PlanSummary]) -> String {
+pub(crate) fn list(out: &Output, plans: &[PlanSummary]) -> String {
     if plans.is_empty() {
         return "no plans".to_owned();
     }
@@ -38,7 +38,7 @@ pub fn list(out: &Output, plans: &[PlanSummary]) -> String {
     )
 }
 
-pub fn one(out: &Output, view: &StoredPlanView) -> String {
+pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
     let s = &view.summary;
     let what = if s.deletes {
         "plan to delete, "

@@ -15,7 +15,7 @@ fn state(state: PluginState) -> (&'static str, Mood) {
     }
 }
 
-pub fn list(out: &Output, plugins: &Plugins) -> String {
+pub(crate) fn list(out: &Output, plugins: &Plugins) -> String {
     let mut parts = Vec::new();
     if plugins.plugins.is_empty() {
         parts.push(
@@ -79,7 +79,7 @@ fn row(out: &Output, p: &PluginView) -> [comfy_table::Cell; 11] {
     ]
 }
 
-pub fn inspected(out: &Output, p: &Plugin) -> String {
+pub(crate) fn inspected(out: &Output, p: &Plugin) -> String {
     let degraded = p
         .degraded
         .as_ref()
@@ -91,7 +91,7 @@ pub fn inspected(out: &Output, p: &Plugin) -> String {
         .join("\n")
 }
 
-pub fn one(out: &Output, p: &PluginView) -> String {
+pub(crate) fn one(out: &Output, p: &PluginView) -> String {
     let mut lines = vec![format!(
         "{} is {}{}",
         p.instance,
@@ -183,7 +183,7 @@ fn grant(capability: &str, granted: &[String]) -> &'static str {
     }
 }
 
-pub fn report(report: &ReloadReport) -> String {
+pub(crate) fn report(report: &ReloadReport) -> String {
     let mut lines: Vec<String> = report
         .loaded
         .iter()

@@ -6,7 +6,7 @@ use tradewind_core::place_health::Circuit;
 use super::{place, stream};
 use crate::output::{Mood, Mood::Plain, Output};
 
-pub fn regions(out: &Output, view: &RegionsView) -> String {
+pub(crate) fn regions(out: &Output, view: &RegionsView) -> String {
     let mut parts = Vec::new();
     if view.regions.is_empty() {
         parts.push("no regions".to_owned());

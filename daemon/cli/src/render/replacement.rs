@@ -4,7 +4,7 @@ use tradewind_api::ReplacementsView;
 
 use crate::output::{Mood::*, Output};
 
-pub fn report(out: &Output, view: &ReplacementsView) -> String {
+pub(crate) fn report(out: &Output, view: &ReplacementsView) -> String {
     if view.services.is_empty() {
         return "no service runs undisturbed".to_owned();
     }

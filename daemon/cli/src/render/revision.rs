@@ -5,7 +5,7 @@ use tradewind_api::{DeploymentView, RevisionMark};
 use super::place;
 use crate::output::{Mood::Plain, Output};
 
-pub fn list(out: &Output, marks: &[RevisionMark]) -> String {
+pub(crate) fn list(out: &Output, marks: &[RevisionMark]) -> String {
     if marks.is_empty() {
         return "no revisions".to_owned();
     }
@@ -30,7 +30,7 @@ pub fn list(out: &Output, marks: &[RevisionMark]) -> String {
     )
 }
 
-pub fn status(out: &Output, view: &DeploymentView) -> String {
+pub(crate) fn status(out: &Output, view: &DeploymentView) -> String {
     let Some(rollout) = &view.rollout else {
         return "nothing has been rolled out".to_owned();
     };

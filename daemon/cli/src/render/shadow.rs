@@ -8,7 +8,7 @@ use tradewind_core::{
 use crate::output::{Mood, Mood::Plain, Output};
 use tradewind_api::ShadowPolicy;
 
-pub fn list(out: &Output, all: &[ShadowPolicy]) -> String {
+pub(crate) fn list(out: &Output, all: &[ShadowPolicy]) -> String {
     if all.is_empty() {
         return "no shadow policies".to_owned();
     }
@@ -68,7 +68,7 @@ fn note(p: &ShadowPolicy) -> String {
     }
 }
 
-pub fn one(out: &Output, p: &ShadowPolicy) -> String {
+pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
     let (record, report) = (&p.shadow.record, &p.report);
     let mut parts = vec![format!(
         "shadow policy \"{}\" of namespace \"{}\" since {}, started by {}",

@@ -12,7 +12,7 @@ use tradewind_core::{
 
 use crate::tame::tame;
 
-pub fn log_line(line: &TaskLogLine) -> String {
+pub(crate) fn log_line(line: &TaskLogLine) -> String {
     let stream = if line.line.output == Output::Stderr {
         "!"
     } else {
@@ -27,7 +27,7 @@ pub fn log_line(line: &TaskLogLine) -> String {
 }
 
 /// All lines of an answer. One that is unfinished and stays so is shown as it is: nothing was cut.
-pub fn log_lines(lines: &[TaskLogLine]) -> String {
+pub(crate) fn log_lines(lines: &[TaskLogLine]) -> String {
     let mut going_on = HashSet::new();
     let mut shown: Vec<String> = Vec::with_capacity(lines.len());
     // The end of a line whose text was shown before.
@@ -52,7 +52,7 @@ pub fn log_lines(lines: &[TaskLogLine]) -> String {
     shown.join("\n")
 }
 
-pub fn event(event: &EventView) -> String {
+pub(crate) fn event(event: &EventView) -> String {
     let severity = match event.severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
@@ -73,7 +73,7 @@ pub fn event(event: &EventView) -> String {
 }
 
 /// One line: the kind, the message, the code, what can be done, who said it.
-pub fn failure(failure: &Failure) -> String {
+pub(crate) fn failure(failure: &Failure) -> String {
     let mut text = format!("{}: {}", failure.kind, tame(&failure.message));
     for (name, value) in [
         ("code", &failure.code),

@@ -9,7 +9,7 @@ fn at(instant: Option<Instant>, otherwise: &str) -> String {
     instant.map_or_else(|| otherwise.to_owned(), |at| at.to_string())
 }
 
-pub fn list(out: &Output, tokens: &[TokenView]) -> String {
+pub(crate) fn list(out: &Output, tokens: &[TokenView]) -> String {
     let rows = tokens.iter().map(|t| {
         let mood = if t.state == TokenState::Active {
             Mood::Good
@@ -42,7 +42,7 @@ pub fn list(out: &Output, tokens: &[TokenView]) -> String {
     )
 }
 
-pub fn line(token: &TokenView) -> String {
+pub(crate) fn line(token: &TokenView) -> String {
     let until = token
         .expires_at
         .map(|at| format!(", until {at}"))
@@ -53,7 +53,7 @@ pub fn line(token: &TokenView) -> String {
     )
 }
 
-pub fn who(who: &WhoAmI) -> String {
+pub(crate) fn who(who: &WhoAmI) -> String {
     let until = who
         .expires_at
         .map(|at| format!(", until {at}"))

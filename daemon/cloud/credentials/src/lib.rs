@@ -2,6 +2,7 @@
 //!
 //! A [`Secret`] shows its value to nobody who does not ask for it by [`Secret::expose`]; it is overwritten when it is dropped. This crate
 //! knows no cloud: what a value means is for those who asked for it.
+#![warn(missing_docs)]
 
 pub mod owners;
 pub mod secrets;

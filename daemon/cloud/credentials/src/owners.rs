@@ -50,9 +50,11 @@ pub struct Untrusted {
 /// What would have a file believed as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
+    /// The setting `reload.trust-any-owner`.
     BySetting,
     /// Who reads it does not know the settings yet.
     ByVariable(&'static str),
+    /// Nothing: its owner or its mode has to change.
     Never,
 }
 

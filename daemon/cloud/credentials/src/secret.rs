@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
+    /// Keeps a copy. Nothing overwrites `text` itself: that is for its owner.
     pub fn new(text: &str) -> Self {
         Self(Arc::new(Zeroizing::new(text.to_owned())))
     }

@@ -26,6 +26,7 @@ use crate::owners::{self, Kind};
 pub struct Granted<'a> {
     /// The capability that lends it.
     pub capability: &'static str,
+    /// The secrets that the grant names, each with the namespaces for which it holds.
     pub secrets: &'a [Entry],
     /// Whose workload it is; none: it is not known.
     pub namespace: Option<&'a Namespace>,

@@ -32,7 +32,12 @@ pub struct Vault {
     key: PathBuf,
 }
 
+/// Why a credential can't be sealed, opened or removed.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error(
         "\"{name}\" is no credential's name: use letters, digits and - _ . not beginning with a dot, at most 128"

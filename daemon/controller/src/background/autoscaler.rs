@@ -1,4 +1,4 @@
-//! Scaling: gathers what is known of each task's load, asks the core how many copies that wants, and stores the number with its event.
+//! Scaling: gathers what is known of each task's load, asks the core how many replicas that wants, and stores the number with its event.
 //! Numbers are durable; pushed values and what was asked for before are kept in memory, so after a restart the last number stays until
 //! there is news. It must not place or start anything: the rest of the controller sees another number of replicas.
 
@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
-    event::Severity,
+    event::{Event, Reason, Severity},
     manifest::{Resolved, Target},
     names::{Actor, MetricName, TaskName},
     record::{DeploymentKey, DeploymentRecord, Stage},
@@ -307,11 +307,11 @@ impl Scaler {
     }
 }
 
-fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> tradewind_core::event::Event {
+fn told(actor: &Actor, key: &DeploymentKey, change: &Change) -> Event {
     let reason = if change.job {
-        "JobScaled"
+        Reason::JobScaled
     } else {
-        "ServiceScaled"
+        Reason::ServiceScaled
     };
     let place = change
         .target

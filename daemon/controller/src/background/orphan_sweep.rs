@@ -12,7 +12,7 @@ use tokio::time::Instant as Tick;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
-    event::{Cause, Event, Severity},
+    event::{Cause, Event, Reason, Severity},
     failure::{Failure, FailureKind},
     names::{AllocationId, InstallationId, InstanceName},
     place_health::Place,
@@ -227,7 +227,7 @@ impl OrphanSweep {
             "{} \"{}\" has no record here: it is removed",
             orphan.allocation, orphan.description
         );
-        let event = self.orphan_event(Severity::Warning, "OrphanFound", &orphan, message);
+        let event = self.orphan_event(Severity::Warning, Reason::OrphanFound, &orphan, message);
         let mut change = Change::of(event);
         change.put(orphan.path(), &orphan)?;
         self.deps.committer.commit(change).await?;
@@ -271,7 +271,7 @@ impl OrphanSweep {
                 ..
             }) => {
                 let message = format!("{} \"{}\" is gone", orphan.allocation, orphan.description);
-                Some(self.orphan_event(Severity::Info, "OrphanDestroyed", orphan, message))
+                Some(self.orphan_event(Severity::Info, Reason::OrphanDestroyed, orphan, message))
             }
             Err(failure) => {
                 tracing::warn!(provider = %orphan.provider, allocation = %orphan.allocation, kind = %failure.kind, message = failure.message, "an orphan could not be removed");
@@ -288,7 +288,7 @@ impl OrphanSweep {
     fn orphan_event(
         &self,
         severity: Severity,
-        reason: &str,
+        reason: Reason,
         orphan: &OrphanRecord,
         message: String,
     ) -> Event {

@@ -9,7 +9,7 @@ use tradewind_api::{ReplacementView, ReplacementsView};
 use tradewind_core::{
     capability::Clock,
     cost,
-    event::{Cause, Severity},
+    event::{Cause, Reason, Severity},
     manifest::{ReplacementSpec, Resolved},
     names::Namespace,
     placement::Table,
@@ -354,7 +354,7 @@ impl Rebalancer {
             );
             let mut told = event(
                 Severity::Info,
-                "ReplacementBegun",
+                Reason::ReplacementBegun,
                 CONTROLLER,
                 &work.key,
                 message,

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tokio_util::task::TaskTracker;
 use tradewind_core::{
+    event::Reason,
     failure::{Failure, FailureKind},
     names::AllocationId,
     place_health::Place,
@@ -167,7 +168,9 @@ impl Dispatcher {
                 self.outcomes.recreate(job).await
             }
             _ => {
-                self.outcomes.report(job, "ApplyFailed", &failure).await;
+                self.outcomes
+                    .report(job, Reason::ApplyFailed, &failure)
+                    .await;
                 Ok(CallOutcome::Failed(Box::new(failure)))
             }
         };
@@ -236,7 +239,9 @@ impl Dispatcher {
                 self.outcomes.record_destroyed(job).await
             }
             Err(failure) => {
-                self.outcomes.report(job, "DestroyFailed", &failure).await;
+                self.outcomes
+                    .report(job, Reason::DestroyFailed, &failure)
+                    .await;
                 Ok(CallOutcome::Failed(Box::new(failure)))
             }
         }

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tradewind_core::{
     capability::Registries,
-    event::Severity,
+    event::{Reason, Severity},
     image::{self, Exact, Pins},
     names::AllocationId,
     plan::{Desired, Step},
@@ -149,7 +149,7 @@ impl Images {
                     self.committer
                         .emit_event(allocation_event(
                             Severity::Warning,
-                            "ImageNotPinned",
+                            Reason::ImageNotPinned,
                             record,
                             message,
                         ))

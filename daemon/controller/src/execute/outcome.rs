@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     capability::Clock,
-    event::{Cause, Event, Severity},
+    event::{Cause, Event, Reason, Severity},
     failure::{Failure, FailureKind},
     job::deadline,
     ledger::Meter,
@@ -185,8 +185,8 @@ impl Outcomes {
         }
         let message = format!("{}: {}", record.intent.offer.id, failure.told());
         let reason = match failure.kind {
-            FailureKind::OutOfCapacity | FailureKind::Quota => "OutOfCapacity",
-            _ => "AllocationGivenUp",
+            FailureKind::OutOfCapacity | FailureKind::Quota => Reason::OutOfCapacity,
+            _ => Reason::AllocationGivenUp,
         };
         let told = allocation_event(Severity::Warning, reason, record, message);
         let told = Box::new(told.because(Cause::Failure(failure.kind.to_string())));
@@ -284,7 +284,7 @@ impl Outcomes {
             record.task,
             Place::of(record)
         );
-        let told = allocation_event(Severity::Info, "AllocationRemoved", record, message);
+        let told = allocation_event(Severity::Info, Reason::AllocationRemoved, record, message);
         let told = Box::new(journal::changing(told, Some(record), None));
         self.revise(&record.id, |current| {
             (current.intent.stage == Stage::Removing).then(|| Revised::Deleted(told.clone()))
@@ -309,7 +309,7 @@ impl Outcomes {
     }
 
     /// Tells of a failure once, not at every repetition.
-    pub(crate) async fn report(&self, job: &AllocationCall, reason: &str, failure: &Failure) {
+    pub(crate) async fn report(&self, job: &AllocationCall, reason: Reason, failure: &Failure) {
         let record = &job.record;
         tracing::warn!(
             deployment = %record.key(), allocation = %record.id, provider = %record.intent.provider,
@@ -389,7 +389,7 @@ impl Outcomes {
         };
         let mut change = Change::of(event(
             Severity::Info,
-            "DeploymentDeleted",
+            Reason::DeploymentDeleted,
             CONTROLLER,
             key,
             "everything of it has been removed",

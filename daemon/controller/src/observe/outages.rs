@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     exhausted,
     failure::{Failure, FailureKind},
     health::{self, Silence},
@@ -116,7 +116,12 @@ impl Outages {
         if lock(&self.silent).remove(place).is_some_and(|q| q.lost) {
             let message = format!("{} answers again", place);
             self.committer
-                .emit_event(place_event(Severity::Info, "RegionBack", place, message))
+                .emit_event(place_event(
+                    Severity::Info,
+                    Reason::RegionBack,
+                    place,
+                    message,
+                ))
                 .await;
         }
     }
@@ -189,7 +194,12 @@ impl Outages {
             let message = format!("{} has not answered for {silent_for}: {cause}", place);
             tracing::warn!(provider = %place.provider, region = place.region, %silent_for, cause, "the region counts as lost");
             self.committer
-                .emit_event(place_event(Severity::Error, "RegionLost", place, message))
+                .emit_event(place_event(
+                    Severity::Error,
+                    Reason::RegionLost,
+                    place,
+                    message,
+                ))
                 .await;
         }
         self.revise_place(place, |_, record| {
@@ -197,7 +207,7 @@ impl Outages {
                 "{} × {} on {}: other replicas take over elsewhere",
                 record.intent.replicas, record.task, place
             );
-            let told = allocation_event(Severity::Warning, "AllocationLost", record, message);
+            let told = allocation_event(Severity::Warning, Reason::AllocationLost, record, message);
             let mut after = record.clone();
             (after.status.lost, after.intent.superseded) = (true, true);
             ids.contains(&record.id).then_some((after, Some(told)))
@@ -270,7 +280,7 @@ fn returned(cache: &Cache, record: &AllocationRecord) -> Option<(AllocationRecor
 }
 
 /// An event about a region.
-fn place_event(severity: Severity, reason: &str, place: &Place, message: String) -> Event {
+fn place_event(severity: Severity, reason: Reason, place: &Place, message: String) -> Event {
     Event {
         plugin: Some(place.provider.clone()),
         ..Event::new(severity, reason, CONTROLLER, message)

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_api::{CoolingView, DegradedView, RegionView, RegionsView};
 use tradewind_core::{
     capability::Clock,
-    event::{Cause, Event, Severity},
+    event::{Cause, Event, Reason, Severity},
     failure::Failure,
     identity::Scope,
     names::{Digest, InstanceName, Namespace},
@@ -229,7 +229,7 @@ impl PlaceHealth {
     }
 
     async fn tell_of(&self, change: Change) {
-        let told = |severity, reason: &str, provider: &InstanceName, message: String| Event {
+        let told = |severity, reason: Reason, provider: &InstanceName, message: String| Event {
             plugin: Some(provider.clone()),
             ..Event::new(severity, reason, CONTROLLER, message)
         };
@@ -245,7 +245,12 @@ impl PlaceHealth {
                 self.deps
                     .committer
                     .emit_event(because(
-                        told(Severity::Warning, "CircuitOpened", &place.provider, message),
+                        told(
+                            Severity::Warning,
+                            Reason::CircuitOpened,
+                            &place.provider,
+                            message,
+                        ),
                         &cause,
                     ))
                     .await;
@@ -255,7 +260,7 @@ impl PlaceHealth {
                     .committer
                     .emit_event(told(
                         Severity::Info,
-                        "CircuitClosed",
+                        Reason::CircuitClosed,
                         &place.provider,
                         format!("{} answers again", place),
                     ))
@@ -271,7 +276,12 @@ impl PlaceHealth {
                 self.deps
                     .committer
                     .emit_event(because(
-                        told(Severity::Error, "ProviderDegraded", &provider, message),
+                        told(
+                            Severity::Error,
+                            Reason::ProviderDegraded,
+                            &provider,
+                            message,
+                        ),
                         &cause,
                     ))
                     .await;
@@ -283,7 +293,12 @@ impl PlaceHealth {
         let message = format!("\"{provider}\" is used again: {why}");
         let event = Event {
             plugin: Some(provider.clone()),
-            ..Event::new(Severity::Info, "ProviderRecovered", CONTROLLER, message)
+            ..Event::new(
+                Severity::Info,
+                Reason::ProviderRecovered,
+                CONTROLLER,
+                message,
+            )
         };
         self.deps.committer.emit_event(event).await;
         self.better();

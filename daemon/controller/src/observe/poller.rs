@@ -12,7 +12,7 @@ use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
-    event::{Cause, Event, Severity},
+    event::{Cause, Event, Reason, Severity},
     image, job, metering,
     names::{AllocationId, InstanceName},
     place_health::Place,
@@ -430,12 +430,12 @@ fn recorded(
 
 fn phase_event(before: &AllocationRecord, record: &AllocationRecord, message: &str) -> Event {
     let (severity, reason) = match record.status.phase {
-        Phase::Pending | Phase::Starting => (Severity::Info, "AllocationStarting"),
-        Phase::Running => (Severity::Info, "AllocationRunning"),
-        Phase::Succeeded => (Severity::Info, "AllocationSucceeded"),
-        Phase::Failed => (Severity::Error, "AllocationFailed"),
-        Phase::Stopping => (Severity::Info, "AllocationStopping"),
-        Phase::Gone => (Severity::Warning, "AllocationGone"),
+        Phase::Pending | Phase::Starting => (Severity::Info, Reason::AllocationStarting),
+        Phase::Running => (Severity::Info, Reason::AllocationRunning),
+        Phase::Succeeded => (Severity::Info, Reason::AllocationSucceeded),
+        Phase::Failed => (Severity::Error, Reason::AllocationFailed),
+        Phase::Stopping => (Severity::Info, Reason::AllocationStopping),
+        Phase::Gone => (Severity::Warning, Reason::AllocationGone),
     };
     let place = format!(
         "{} × {} on {}",

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Tick;
 use tradewind_core::{
     capability::{Clock, Paces},
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     health::{self, Action, Condition, Look, Pace, Recovery},
     job::deadline,
     manifest::Resolved,
@@ -249,7 +249,7 @@ impl Healer {
                 after.intent.deadline = left.or(record.intent.deadline);
                 Some(allocation_event(
                     Severity::Info,
-                    "AllocationRetried",
+                    Reason::AllocationRetried,
                     record,
                     place(record, &after.status.recovery.reason),
                 ))
@@ -281,7 +281,7 @@ impl Healer {
                     after.intent.superseded = true;
                     Some(allocation_event(
                         Severity::Warning,
-                        "AllocationReplaced",
+                        Reason::AllocationReplaced,
                         record,
                         place(record, &after.status.recovery.reason),
                     ))
@@ -451,9 +451,9 @@ fn failing(after: &AllocationRecord) -> Event {
         format!("{} times in a row", recovery.failures)
     };
     let reason = if recovery.failures == 1 {
-        "AllocationFailing"
+        Reason::AllocationFailing
     } else {
-        "CrashLoop"
+        Reason::CrashLoop
     };
     allocation_event(
         Severity::Warning,

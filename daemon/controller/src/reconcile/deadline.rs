@@ -2,7 +2,7 @@
 //! failed where nothing is left. Part of the intent, so that it outlasts a crash. The rules are `core::job::deadline`'s.
 
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     job::deadline::{self, Begun},
     manifest::Resolved,
     placement::Need,
@@ -140,7 +140,7 @@ fn expired(record: &mut AllocationRecord, whole: Millis) -> Event {
         .unwrap_or_default();
     allocation_event(
         Severity::Error,
-        "DeadlineExceeded",
+        Reason::DeadlineExceeded,
         record,
         format!("{} × {}: {why}", record.intent.replicas, record.task),
     )

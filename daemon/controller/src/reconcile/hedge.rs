@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     hedge::{self, Hedge, Member, Rival, Verdict},
     manifest::Target,
     names::{AllocationId, TaskName},
@@ -90,7 +90,7 @@ impl Reconciler {
                 );
                 told.push(allocation_event(
                     Severity::Info,
-                    "HedgeLimited",
+                    Reason::HedgeLimited,
                     first,
                     message,
                 ));
@@ -203,7 +203,12 @@ impl Reconciler {
                                 r.task,
                                 Place::of(r)
                             );
-                            told.push(allocation_event(Severity::Info, "HedgeWon", r, message));
+                            told.push(allocation_event(
+                                Severity::Info,
+                                Reason::HedgeWon,
+                                r,
+                                message,
+                            ));
                         }
                     } else {
                         r.intent.stage = Stage::Removing;
@@ -223,7 +228,7 @@ impl Reconciler {
                 );
                 told.push(allocation_event(
                     Severity::Warning,
-                    "HedgeGivenUp",
+                    Reason::HedgeGivenUp,
                     &first,
                     message,
                 ));

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
     capability::Clock,
-    event::{Cause, Severity},
+    event::{Cause, Reason, Severity},
     failure::Failure,
     health::Recovery,
     ledger::Meter,
@@ -289,7 +289,7 @@ impl Reconciler {
                 if let Some(why) = &decision.fallback {
                     let fell = event(
                         Severity::Warning,
-                        "PolicyFellBack",
+                        Reason::PolicyFellBack,
                         CONTROLLER,
                         &work.key,
                         format!("the built-in order decided: {why}"),
@@ -331,7 +331,7 @@ impl Reconciler {
                         record.intent.offer.id
                     );
                     let mut placed = changing(
-                        allocation_event(Severity::Info, "AllocationPlaced", record, message),
+                        allocation_event(Severity::Info, Reason::AllocationPlaced, record, message),
                         None,
                         Some(record),
                     );
@@ -348,7 +348,7 @@ impl Reconciler {
             let message = format!("nothing could be decided: {}", failure.told());
             let undecided = event(
                 Severity::Warning,
-                "Undecided",
+                Reason::Undecided,
                 CONTROLLER,
                 &work.key,
                 message,
@@ -376,7 +376,7 @@ impl Reconciler {
                 );
                 change.event(event(
                     Severity::Warning,
-                    "Unplaced",
+                    Reason::Unplaced,
                     CONTROLLER,
                     &work.key,
                     message,

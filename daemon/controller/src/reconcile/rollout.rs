@@ -7,7 +7,7 @@ use std::{
 };
 
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     failure::FailureKind,
     manifest::{Resolved, Target},
     names::{InstanceName, TaskName},
@@ -213,7 +213,7 @@ impl Reconciler {
                 let message = format!("generation {} is whole", rollout.generation);
                 out.told.push(event(
                     Severity::Info,
-                    "RolloutDone",
+                    Reason::RolloutDone,
                     CONTROLLER,
                     &work.key,
                     message,
@@ -224,7 +224,7 @@ impl Reconciler {
                 let message = format!("generation {}: {reason}", rollout.generation);
                 out.told.push(event(
                     Severity::Error,
-                    "RolloutFailed",
+                    Reason::RolloutFailed,
                     CONTROLLER,
                     &work.key,
                     message,
@@ -232,9 +232,9 @@ impl Reconciler {
             }
             (Standing::Changed, _) => {
                 let reason = match rollout.status {
-                    Status::Waiting => "RolloutWaiting",
-                    Status::Keeping => "RolloutSwitched",
-                    _ => "RolloutProgressing",
+                    Status::Waiting => Reason::RolloutWaiting,
+                    Status::Keeping => Reason::RolloutSwitched,
+                    _ => Reason::RolloutProgressing,
                 };
                 let message = format!(
                     "generation {} is {}",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     names::{InstanceName, TaskName},
     plugin::Snapshot,
     record::DeploymentKey,
@@ -44,7 +44,13 @@ impl Reconciler {
         }
         for ((key, task, provider), (replicas, why)) in closed {
             let message = format!("{task}: {} its place kept: {why}", replicas_have(replicas));
-            let told = event(Severity::Warning, "PlaceClosed", CONTROLLER, &key, message);
+            let told = event(
+                Severity::Warning,
+                Reason::PlaceClosed,
+                CONTROLLER,
+                &key,
+                message,
+            );
             self.committer
                 .emit_event(Event {
                     task: Some(task),

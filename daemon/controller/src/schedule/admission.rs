@@ -11,7 +11,7 @@ use tradewind_core::{
     budget::{self, Claim, Grant, Limits, Offered, Usage, Verdict},
     budget::{HeldBack, HeldKind},
     capability::Clock,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     ledger::Month,
     manifest::{Resolved, Target},
     names::{DeploymentName, Namespace, TaskName},
@@ -203,7 +203,7 @@ impl Budgets {
             let message = format!("{}: nothing holds it back any more", was.task);
             let told = Event {
                 task: Some(was.task.clone()),
-                ..event(Severity::Info, "Released", CONTROLLER, key, message)
+                ..event(Severity::Info, Reason::Released, CONTROLLER, key, message)
             };
             change.event(told);
         }
@@ -213,10 +213,10 @@ impl Budgets {
 
 fn held_event(key: &DeploymentKey, held: &HeldBack) -> Event {
     let (severity, reason) = match held.kind {
-        HeldKind::Queued => (Severity::Warning, "BudgetQueued"),
-        HeldKind::SteppedDown => (Severity::Warning, "SteppedDown"),
-        HeldKind::Evicted => (Severity::Warning, "Evicted"),
-        HeldKind::Preempted => (Severity::Warning, "Preempted"),
+        HeldKind::Queued => (Severity::Warning, Reason::BudgetQueued),
+        HeldKind::SteppedDown => (Severity::Warning, Reason::SteppedDown),
+        HeldKind::Evicted => (Severity::Warning, Reason::Evicted),
+        HeldKind::Preempted => (Severity::Warning, Reason::Preempted),
     };
     let message = format!(
         "{}: {} of {} replicas: {}",
@@ -334,7 +334,7 @@ impl Claimant<'_> {
     }
 }
 
-/// A job wants all of its copies; a service is of use with one replica.
+/// A job wants all of its replicas; a service is of use with one replica.
 fn least(task: &Resolved) -> u32 {
     match task.workload.run {
         Run::Job { .. } => task.replicas,

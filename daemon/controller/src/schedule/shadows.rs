@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::Clock,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     names::{Actor, DecisionId, InstanceName, Namespace},
     placement,
     plugin::{Shadow, Snapshot},
@@ -264,7 +264,7 @@ impl Shadows {
             );
             let event = namespace_event(
                 Severity::Warning,
-                "ShadowSuspended",
+                Reason::ShadowSuspended,
                 &Actor::CONTROLLER,
                 namespace,
                 message,

@@ -2,8 +2,8 @@
 //! are, in `journal`.
 
 use tradewind_core::{
-    audit::{Bounds, Cut, Head, Line, Page, TRIMMED, Verdict},
-    event::{Cause, Event, Severity},
+    audit::{Bounds, Cut, Head, Line, Page, Verdict},
+    event::{Cause, Event, Reason, Severity},
     list::{Cursor, Window},
     names::Digest,
     store,
@@ -111,7 +111,7 @@ impl Retention {
                 },
             };
             let message = format!("entries up to {through} are not kept any longer");
-            let event = Event::new(Severity::Info, TRIMMED, CONTROLLER, message)
+            let event = Event::new(Severity::Info, Reason::AuditTrimmed, CONTROLLER, message)
                 .because(Cause::Rule("keep.audit".to_owned()));
             let event = Event {
                 before: serde_json::to_value(Cut { anchor }).ok(),

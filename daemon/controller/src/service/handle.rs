@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use tradewind_api::{Accepted, DeploymentView, OfferView, OffersView, Outcome};
 use tradewind_core::{
     decision::Decision,
-    event::{Cursor, Event, Severity},
+    event::{Cursor, Event, Reason, Severity},
     identity::Scope,
     list::{self, Page, Selector, Window},
     manifest::Manifest,
@@ -194,7 +194,7 @@ impl Handle {
                         record,
                         Expect::Absent { key: key.path() },
                         Outcome::Created,
-                        "DeploymentCreated",
+                        Reason::DeploymentCreated,
                     )
                 }
             };
@@ -313,7 +313,7 @@ impl Handle {
             });
             let told = event(
                 Severity::Info,
-                "DeploymentDeleting",
+                Reason::DeploymentDeleting,
                 actor,
                 key,
                 format!("generation {generation}"),
@@ -350,7 +350,7 @@ impl Handle {
         key: &DeploymentKey,
         record: DeploymentRecord,
         expect: Expect,
-        reason: &str,
+        reason: Reason,
     ) -> Result<u64, Error> {
         let generation = record.generation;
         let mut change = Change::of(event(
@@ -367,6 +367,7 @@ impl Handle {
         Ok(generation)
     }
 
+    /// A deployment as it is now. None: there is none.
     pub fn get(&self, namespace: &Namespace, name: &DeploymentName) -> Option<DeploymentView> {
         let snapshot = self.shared.plugins.snapshot();
         let key = DeploymentKey {
@@ -725,7 +726,7 @@ impl Handle {
         &self,
         allocation: &AllocationId,
         severity: Severity,
-        reason: &str,
+        reason: Reason,
         message: String,
     ) {
         let event = {

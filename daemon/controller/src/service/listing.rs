@@ -29,9 +29,11 @@ const AT_ONCE: usize = 256;
 pub struct Filter<C> {
     /// Only of these namespaces.
     pub scope: Scope,
+    /// Only of this namespace. None: of all.
     pub namespace: Option<Namespace>,
     /// None: whatever it is.
     pub status: Option<OneOf<C>>,
+    /// Only items with these labels. The default selects all.
     pub selector: Selector,
 }
 

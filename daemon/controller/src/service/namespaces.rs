@@ -15,7 +15,7 @@ use tradewind_api::{
 };
 use tradewind_core::{
     budget::Usage,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     identity::Scope,
     ledger::{Meter, Month},
     list::{Page, Selector, Window},
@@ -332,7 +332,7 @@ impl Handle {
                 updated_at: self.shared.clock.now(),
             };
             let mut change = Change::of(event(
-                "NamespaceLimitsSet",
+                Reason::NamespaceLimitsSet,
                 actor,
                 &name,
                 format!("generation {generation}"),
@@ -401,7 +401,7 @@ impl Handle {
             });
         }
         let mut change = Change::of(event(
-            "NamespaceLimitsRemoved",
+            Reason::NamespaceLimitsRemoved,
             actor,
             name,
             "it has no limits any more".to_owned(),
@@ -436,7 +436,7 @@ fn check_generation(name: &Namespace, wanted: Option<u64>, actual: u64) -> Resul
     }
 }
 
-fn event(reason: &str, actor: &Actor, namespace: &Namespace, message: String) -> Event {
+fn event(reason: Reason, actor: &Actor, namespace: &Namespace, message: String) -> Event {
     crate::state::journal::namespace_event(Severity::Info, reason, actor, namespace, message)
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tradewind_api::{Accepted, PlanDiff, PlanSummary, StoredPlanView, command};
 use tradewind_core::{
     budget::Verdict,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     failure::ProviderFailure,
     list::{Page, Window},
     manifest::{Manifest, namespace::Approval},
@@ -42,15 +42,24 @@ const KEPT: Millis = Millis(30 * 24 * 3_600_000);
 /// A change by hand that needs a stored plan where approval is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByHand {
+    /// A manifest was sent.
     Put,
+    /// A task's number of replicas was set.
     Scale,
+    /// A return to an earlier revision.
     Return,
+    /// A job was to run again.
     Run,
+    /// The deployment was to be deleted.
     Delete,
 }
 
 /// Why something about a plan is refused.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("there is a plan \"{id}\" already")]
     Exists { id: PlanId, namespace: Namespace },
@@ -84,6 +93,7 @@ pub enum Error {
 /// A plan to be stored.
 #[derive(Debug)]
 pub struct Draft {
+    /// What the deployment would be.
     pub manifest: Manifest,
     /// Its deployment is to be deleted; the manifest only names it.
     pub deletes: bool,
@@ -186,7 +196,7 @@ impl Handle {
         change.expect(Expect::Absent { key: path.clone() });
         change.put(path, &record)?;
         change.event(
-            plan_event(&record, "PlanCreated", actor, "")
+            plan_event(&record, Reason::PlanCreated, actor, "")
                 .changing(None, Some(&facts(&record, now))),
         );
         change.inputs(outcome.inputs.as_ref());
@@ -307,9 +317,9 @@ impl Handle {
             ..before.clone()
         };
         let reason = if approved {
-            "PlanApproved"
+            Reason::PlanApproved
         } else {
-            "PlanRejected"
+            Reason::PlanRejected
         };
         let told = plan_event(&record, reason, actor, &comment)
             .changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
@@ -350,7 +360,7 @@ impl Handle {
         }
         let moved = self.moved(&before).await;
         if !moved.is_empty() {
-            let told = plan_event(&before, "PlanRefused", actor, &moved.join("; "));
+            let told = plan_event(&before, Reason::PlanRefused, actor, &moved.join("; "));
             self.shared
                 .committer
                 .emit_event(Event {
@@ -378,7 +388,7 @@ impl Handle {
         } else {
             format!("generation {generation}")
         };
-        let told = plan_event(&record, "PlanApplied", actor, &what);
+        let told = plan_event(&record, Reason::PlanApplied, actor, &what);
         let told = told.changing(Some(&facts(&before, now)), Some(&facts(&record, now)));
         let mut change = Change::of(told);
         put_plan(&mut change, namespace, &record, revision)?;
@@ -411,7 +421,7 @@ impl Handle {
     ) -> Result<StoredPlanView, crate::Error> {
         let (record, revision) = self.found_plan(namespace, id).await?;
         let path = PlanRecord::path(namespace, id);
-        let told = plan_event(&record, "PlanDeleted", actor, "")
+        let told = plan_event(&record, Reason::PlanDeleted, actor, "")
             .changing(Some(&facts(&record, self.shared.clock.now())), None);
         let mut change = Change::of(told);
         change.expect(Expect::AtRevision {
@@ -869,7 +879,7 @@ fn facts(record: &PlanRecord, now: Instant) -> impl serde::Serialize + use<> {
     })
 }
 
-fn plan_event(record: &PlanRecord, reason: &str, actor: &Actor, more: &str) -> Event {
+fn plan_event(record: &PlanRecord, reason: Reason, actor: &Actor, more: &str) -> Event {
     let metadata = &record.manifest.metadata;
     let key = DeploymentKey {
         namespace: metadata.namespace.clone(),

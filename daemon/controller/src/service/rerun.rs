@@ -124,7 +124,7 @@ fn ended_jobs(
     }
     if let Some(follower) = jobs.iter().find(|job| job.scale.is_some()) {
         return Err(invalid(format!(
-            "\"{}\" follows its load: {} or a measure gives it copies again",
+            "\"{}\" follows its load: {} or a measure gives it replicas again",
             follower.name,
             command(&key.namespace, &format!("wake {}", key.name))
         )));

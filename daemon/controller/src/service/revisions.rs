@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 use tradewind_api::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView};
 use tradewind_core::{
+    event::Reason,
     field::{Path, fields},
     list::{OneOf, Page, Window},
     manifest::Manifest,
@@ -145,7 +146,7 @@ impl Handle {
                 revision,
             };
             match self
-                .write_same(actor, &key, after, expect, "RolloutPromoted")
+                .write_same(actor, &key, after, expect, Reason::RolloutPromoted)
                 .await
             {
                 Err(Error::Store(store::Error::Conflict { .. })) => tokio::task::yield_now().await,
@@ -284,11 +285,11 @@ impl Why {
     }
 
     /// The name of the event.
-    pub(crate) fn event(&self) -> &'static str {
+    pub(crate) fn event(&self) -> Reason {
         match self.cause {
-            Cause::Put => "DeploymentUpdated",
-            Cause::Rollback | Cause::Abort | Cause::Failure => "RolledBack",
-            Cause::Rerun => "JobRerun",
+            Cause::Put => Reason::DeploymentUpdated,
+            Cause::Rollback | Cause::Abort | Cause::Failure => Reason::RolledBack,
+            Cause::Rerun => Reason::JobRerun,
         }
     }
 

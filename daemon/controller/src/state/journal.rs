@@ -3,7 +3,7 @@
 use serde::Serialize;
 pub(crate) use tradewind_core::document::{decode, encode};
 use tradewind_core::{
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     names::{Actor, InstanceName, Namespace},
     place_health::Place,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -19,7 +19,7 @@ pub(crate) const CONTROLLER: &Actor = &Actor::CONTROLLER;
 /// An event about a deployment.
 pub(crate) fn event(
     severity: Severity,
-    reason: &str,
+    reason: Reason,
     actor: &Actor,
     key: &DeploymentKey,
     message: impl Into<String>,
@@ -34,7 +34,7 @@ pub(crate) fn event(
 /// An event about a whole namespace.
 pub(crate) fn namespace_event(
     severity: Severity,
-    reason: &str,
+    reason: Reason,
     actor: &Actor,
     namespace: &Namespace,
     message: impl Into<String>,
@@ -48,7 +48,7 @@ pub(crate) fn namespace_event(
 /// An event about one of its allocations.
 pub(crate) fn allocation_event(
     severity: Severity,
-    reason: &str,
+    reason: Reason,
     record: &AllocationRecord,
     message: impl Into<String>,
 ) -> Event {
@@ -103,20 +103,22 @@ pub(crate) fn changing(
 pub(crate) fn revision_event(before: &AllocationRecord, after: &AllocationRecord) -> Option<Event> {
     let reason = match (before, after) {
         (b, a) if a.intent.stage == Stage::Removing && b.intent.stage != Stage::Removing => {
-            "AllocationRemoving"
+            Reason::AllocationRemoving
         }
         (b, a) if a.intent.stage == Stage::Applied && b.intent.stage != Stage::Applied => {
-            "AllocationApplied"
+            Reason::AllocationApplied
         }
-        (b, a) if b.handle.state.is_some() && a.handle.state.is_none() => "AllocationVanished",
-        (b, a) if a.intent.superseded && !b.intent.superseded => "AllocationSuperseded",
-        (b, a) if b.intent.replicas != a.intent.replicas => "AllocationResized",
+        (b, a) if b.handle.state.is_some() && a.handle.state.is_none() => {
+            Reason::AllocationVanished
+        }
+        (b, a) if a.intent.superseded && !b.intent.superseded => Reason::AllocationSuperseded,
+        (b, a) if b.intent.replicas != a.intent.replicas => Reason::AllocationResized,
         (b, a)
             if b.intent.attempt != a.intent.attempt
                 || b.intent.workload != a.intent.workload
                 || b.intent.stage != a.intent.stage =>
         {
-            "AllocationUpdated"
+            Reason::AllocationUpdated
         }
         _ => return None,
     };

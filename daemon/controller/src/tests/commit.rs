@@ -6,7 +6,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use tradewind_core::{
     capability::Paces,
-    event::{Event, Severity},
+    event::{Event, Reason, Severity},
     health::Pace,
     ledger::Segment,
     names::{Actor, AllocationId},
@@ -122,7 +122,7 @@ impl Scene {
         };
         let mut change = Change::of(Event::new(
             Severity::Info,
-            "Tried",
+            Reason::DeploymentUpdated,
             CONTROLLER,
             "a change of a test",
         ));

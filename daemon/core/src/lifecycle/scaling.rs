@@ -1,7 +1,7 @@
-//! Scaling: how many copies of a task its load asks for. Pure: a rule, what is known of the load, what was advised before, and the time
-//! of a steady clock go in; a number and its reason come out. It must not know where readings come from or how copies are made.
+//! Scaling: how many replicas of a task its load asks for. Pure: a rule, what is known of the load, what was advised before, and the time
+//! of a steady clock go in; a number and its reason come out. It must not know where readings come from or how replicas are made.
 //!
-//! The formula is the one of Kubernetes' horizontal autoscaler (kubernetes.io, "Horizontal Pod Autoscaling", algorithm details): copies ×
+//! The formula is the one of Kubernetes' horizontal autoscaler (kubernetes.io, "Horizontal Pod Autoscaling", algorithm details): replicas ×
 //! load ÷ target, rounded up, within a tolerance, smoothed over a window, and never less on missing data.
 
 mod load;
@@ -32,7 +32,7 @@ const STEP_LEAST: u32 = 4;
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
-    /// How many copies there should be.
+    /// How many replicas there should be.
     pub replicas: u32,
     /// The load that asks for it.
     pub why: String,
@@ -40,7 +40,7 @@ pub struct Advice {
     pub again: Option<Millis>,
 }
 
-/// What has been advised before. It can be lost: the number of copies then stands for it.
+/// What has been advised before. It can be lost: the number of replicas then stands for it.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     /// The highest of what was asked for lately, and the lowest.
@@ -51,13 +51,13 @@ pub struct Memory {
     known: Known,
     /// Since when there has been no load.
     quiet: Option<Millis>,
-    /// When it was left without copies: what was told before does not wake it.
+    /// When it was left without replicas: what was told before does not wake it.
     asleep: Option<Millis>,
 }
 
 // === impl Rule ===
 
-/// The tasks of a deployment, each with as many copies as its load asks for, and jobs with the run that counts.
+/// The tasks of a deployment, each with as many replicas as its load asks for, and jobs with the run that counts.
 pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
     let mut tasks = manifest::resolve(&record.manifest);
     for task in &mut tasks {
@@ -84,7 +84,7 @@ pub fn find<'a>(scales: &'a [TaskScale], task: &Resolved) -> Option<&'a TaskScal
 // === impl Memory ===
 
 impl Memory {
-    /// The number of copies has been set by somebody: that counts as if the load had asked for it.
+    /// The number of replicas has been set by somebody: that counts as if the load had asked for it.
     pub fn set(&mut self, replicas: u32, now: Millis) {
         let known = self.known;
         *self = Self {
@@ -96,7 +96,7 @@ impl Memory {
         self.high.note(now, replicas, u32::ge);
     }
 
-    /// How many copies there should be instead of `current`.
+    /// How many replicas there should be instead of `current`.
     pub fn advise(&mut self, rule: &Rule, current: u32, load: &Load, now: Millis) -> Advice {
         let current = rule.clamp(current);
         if self.high.is_empty() {
@@ -107,7 +107,7 @@ impl Memory {
             self.asleep = Some(now);
             return Advice {
                 replicas: 0,
-                why: "its copies have done their work".to_owned(),
+                why: "its replicas have done their work".to_owned(),
                 again: None,
             };
         }

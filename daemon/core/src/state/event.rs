@@ -1,6 +1,8 @@
 //! An event, as it is kept: what happened, who did it, what led to it, and what it changed. It must hold no secret: whoever may see an event may
 //! not be meant to see every value of what it is about.
 
+mod reason;
+
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
@@ -17,6 +19,8 @@ use crate::base::{
     revision::Revision,
     units::Instant,
 };
+
+pub use self::reason::Reason;
 
 /// How grave an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,7 +68,7 @@ pub struct Event {
     pub at: Instant,
     /// How grave it is.
     pub severity: Severity,
-    /// CamelCase: `DeploymentCreated`, `AllocationRunning`, `PluginRejected`.
+    /// A `Reason`, or the word of another version of the daemon.
     pub reason: String,
     /// What happened, for people.
     pub message: String,
@@ -100,7 +104,7 @@ impl Event {
     /// One about nothing in particular; the moment and the revision are filled in when it is recorded.
     pub fn new(
         severity: Severity,
-        reason: &str,
+        reason: Reason,
         actor: &Actor,
         message: impl Into<String>,
     ) -> Self {
@@ -109,7 +113,7 @@ impl Event {
             revision: Revision::default(),
             at: Instant::default(),
             severity,
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             message: message.into(),
             actor: actor.clone(),
             cause: None,

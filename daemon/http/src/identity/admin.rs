@@ -9,6 +9,7 @@ use std::{
 
 use tradewind_config::ADMIN_FILE;
 use tradewind_core::{
+    event::Reason,
     identity::{Power, Secret, TokenRecord},
     names::{Actor, TokenId, TokenName},
     store::{Revision, Store},
@@ -62,7 +63,7 @@ pub(super) async fn make(
         revoked_at: None,
     };
     let event = state::event(
-        "TokenCreated",
+        Reason::TokenCreated,
         &actor,
         before.as_ref().map(|(old, _)| old),
         &record,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use tradewind_api::{TokenCreated, TokenRequest, TokenView};
 use tradewind_core::{
-    event::Event,
+    event::{Event, Reason},
     identity::{Power, Scope, Secret, TokenRecord, TokenState},
     names::{Namespace, TokenId, TokenName},
     store::{self, Revision},
@@ -103,7 +103,7 @@ impl Handle {
         };
         let before = self.replaceable(by, &record.name, now)?;
         let event = state::event(
-            "TokenCreated",
+            Reason::TokenCreated,
             &by.actor(),
             before.as_ref().map(|old| old.record()),
             &record,
@@ -207,7 +207,7 @@ impl Handle {
                 ..found.record().clone()
             };
             let event = state::event(
-                "TokenRevoked",
+                Reason::TokenRevoked,
                 &by.actor(),
                 Some(found.record()),
                 &record,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tradewind_controller::request;
 use tradewind_core::{
     document::{decode, encode},
-    event::{Cause, Event, Severity},
+    event::{Cause, Event, Reason, Severity},
     identity::{Power, TOKEN_USES, TOKENS, TokenRecord, TokenUse},
     names::{Actor, EventId, TokenName},
     record::EVENTS,
@@ -92,7 +92,7 @@ struct Facts<'a> {
 
 /// What is told of a token. It belongs to no namespace: only who reaches all of them sees it.
 pub(super) fn event(
-    reason: &str,
+    reason: Reason,
     actor: &Actor,
     before: Option<&TokenRecord>,
     after: &TokenRecord,
@@ -127,7 +127,7 @@ pub(super) fn event(
 pub(super) fn refusal(token: &TokenName, actor: &Actor, what: &str, at: Instant) -> Event {
     let event = Event::new(
         Severity::Warning,
-        "RequestRefused",
+        Reason::RequestRefused,
         actor,
         format!("token \"{token}\": {what}"),
     );

@@ -61,22 +61,27 @@ impl Identity {
         }
     }
 
+    /// Who is named as the author of what it does: `token:NAME`.
     pub fn actor(&self) -> Actor {
         self.record.actor()
     }
 
+    /// The name of the token.
     pub fn name(&self) -> &TokenName {
         &self.record.name
     }
 
+    /// What it may do.
     pub fn role(&self) -> Role {
         self.record.power.role
     }
 
+    /// The namespaces that it reaches.
     pub fn scope(&self) -> &Scope {
         &self.record.power.namespaces
     }
 
+    /// Role, namespaces and expiry together.
     pub fn power(&self) -> &Power {
         &self.record.power
     }
@@ -85,6 +90,7 @@ impl Identity {
         &self.record
     }
 
+    /// What it may know of itself. When the certificate ends is for the caller to add.
     pub fn whoami(&self) -> WhoAmI {
         let Power {
             role,

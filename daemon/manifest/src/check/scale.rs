@@ -1,4 +1,4 @@
-//! Scaling by load: bounds, and what can wake a task that has no copies.
+//! Scaling by load: bounds, and what can wake a task that has no replicas.
 
 use super::{Found, MAX_REPLICAS};
 use tradewind_core::{
@@ -22,7 +22,7 @@ pub(super) fn service(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(
         spec.min > 0 || target.cpu.is_none() || target.requests.is_some() || target.metric.is_some(),
         || at.clone().key("min"),
-        || "nothing could wake it: what has no copies uses no processor; write at least 1, or add \"requests\" or \"metric\"".to_owned(),
+        || "nothing could wake it: what has no replicas uses no processor; write at least 1, or add \"requests\" or \"metric\"".to_owned(),
     );
 }
 
@@ -50,7 +50,7 @@ fn common(found: &mut Found, spec: &ScaleSpec, at: &Path) {
         || at.clone().key("max"),
         || {
             format!(
-                "{} copies at most are out of range: write 1 to {MAX_REPLICAS}",
+                "{} replicas at most are out of range: write 1 to {MAX_REPLICAS}",
                 spec.max
             )
         },
@@ -58,7 +58,7 @@ fn common(found: &mut Found, spec: &ScaleSpec, at: &Path) {
     found.require(
         spec.min <= spec.max,
         || at.clone().key("min"),
-        || format!("at least {} and at most {} copies contradict each other: write a \"min\" up to \"max\"", spec.min, spec.max),
+        || format!("at least {} and at most {} replicas contradict each other: write a \"min\" up to \"max\"", spec.min, spec.max),
     );
     found.require(
         spec.idle.is_none() || spec.min == 0,

@@ -129,7 +129,7 @@ pub(super) fn job(found: &mut Found, job: &Job, at: &Path) {
         || at.clone().key("replicas"),
         || {
             format!(
-                "{} copies of a job are out of range: write {least} to {MAX_REPLICAS}",
+                "{} replicas of a job are out of range: write {least} to {MAX_REPLICAS}",
                 job.replicas
             )
         },

@@ -6,7 +6,12 @@ use tradewind_core::{grant::FREE, names::InstanceName, plugin::Kind};
 use super::instance_file::InstanceFile;
 use crate::runtime::{clouds, v0_1};
 
+/// Why a component's imports or exports are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error(
         "it is no plugin of contract {}: it exports {exports}, a plugin exports \"tradewind:plugin/cloud-provider@{}\" or \"tradewind:plugin/scheduling-policy@{}\"",

@@ -5,6 +5,10 @@ use tradewind_core::{settings::CompileBounds, units::Bytes};
 
 /// A component is larger in one dimension than it may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("{what} is {found}, and the setting \"compile.{setting}\" allows {most}")]
     Size {

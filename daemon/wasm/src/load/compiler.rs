@@ -32,19 +32,27 @@ pub(crate) use protocol::{Answer, Order, Task};
 /// A program that does what [`compile_child`] does.
 #[derive(Debug, Clone)]
 pub struct Program {
+    /// The executable.
     pub path: PathBuf,
+    /// The arguments with which it does that.
     pub arguments: Vec<OsString>,
 }
 
 /// How components are compiled.
 #[derive(Debug, Clone, Default)]
 pub struct Compiling {
+    /// How large a component may be, and what compiling it may take.
     pub bounds: CompileBounds,
     /// None: in this process, without limits of time and memory. For those who know what they compile.
     pub program: Option<Program>,
 }
 
+/// Why a process that compiles, or compares settings with a schema, gave no answer.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("{what} took longer than the setting \"compile.deadline\" allows, {most}")]
     Deadline { what: &'static str, most: Millis },

@@ -7,7 +7,12 @@ use super::{
     compiler::{self, Answer},
 };
 
+/// Why a file does not become a plugin.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("it is not a WebAssembly component: {why}")]
     NotComponent { why: String },

@@ -21,15 +21,24 @@ use crate::runtime::{host_context::Capabilities, plugin_info::PluginInfo, v0_1};
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileInspection {
+    /// SHA-256 of the file's bytes.
     pub digest: Digest,
+    /// The size of the file.
     pub size: Bytes,
+    /// The interfaces that it imports, with their versions.
     pub imports: Vec<String>,
+    /// The interfaces that it exports, with their versions.
     pub exports: Vec<String>,
     /// What it says about itself.
     pub about: PluginInfo,
 }
 
+/// Why a component file can't be looked at.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum InspectError {
     #[error(transparent)]
     Engine(#[from] toolchain::Error),

@@ -12,6 +12,10 @@ pub(crate) const SIZE_CAP: u64 = 1 << 20;
 
 /// The text is no instance file.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the instance file is not UTF-8")]
     NotText,

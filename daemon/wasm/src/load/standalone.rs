@@ -21,7 +21,12 @@ use super::{
 };
 use crate::runtime::{host_context::Capabilities, plugin::Plugin, plugin_info::PluginInfo};
 
+/// Why a plugin can't be used by itself.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum StandaloneError {
     #[error("{0}")]
     InstanceFile(String),
@@ -44,11 +49,13 @@ pub struct PluginSource {
 
 /// A plugin that has passed every gate.
 pub struct Loaded {
+    /// What it says about itself.
     pub about: PluginInfo,
     /// Of the component's bytes.
     pub digest: Digest,
     /// The capabilities that it imports, by the names of their grants; `clock`, which needs none, is one of them.
     pub capabilities: Vec<String>,
+    /// The plugin, to be called.
     pub plugin: Plugin,
 }
 
@@ -79,6 +86,7 @@ impl PluginSource {
         })
     }
 
+    /// The name of the instance.
     pub fn name(&self) -> &InstanceName {
         &self.name
     }
@@ -88,10 +96,12 @@ impl PluginSource {
         &self.file.settings
     }
 
+    /// What its instance file grants.
     pub fn grants(&self) -> &Grants {
         &self.file.grants
     }
 
+    /// The limits of its calls.
     pub fn limits(&self) -> &Limits {
         &self.file.limits
     }

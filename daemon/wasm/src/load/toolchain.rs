@@ -45,7 +45,12 @@ impl Options {
     }
 }
 
+/// Why the component engine can't start.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("cache-folder \"{path}\" can't be used")]
     CacheFolder {

@@ -103,6 +103,7 @@ impl Handle {
             .collect()
     }
 
+    /// An instance that is or was in the folder. None: there is none of this name.
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
         self.registry.load().contents.view(instance)
     }
@@ -118,6 +119,7 @@ impl Handle {
             .collect()
     }
 
+    /// An instance, as whoever reaches these namespaces may know of it. None: there is none of this name for them.
     pub fn inspect_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
         self.registry.load().contents.view_for(instance, scope)
     }
@@ -200,6 +202,7 @@ impl Handle {
             .collect()
     }
 
+    /// The shadow policy of this name. None: there is none.
     pub fn shadow(&self, name: &InstanceName) -> Option<ShadowView> {
         self.registry
             .load()

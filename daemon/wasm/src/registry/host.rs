@@ -68,7 +68,12 @@ pub struct Options {
     pub believes: Believes,
 }
 
+/// Why the plugin host can't start.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum Error {
     #[error("the plugin folder \"{path}\" (the setting \"plugins\") can't be read")]
     Folder {
@@ -197,6 +202,7 @@ impl Host {
         })
     }
 
+    /// A way to it, for those who ask it.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }

@@ -22,7 +22,12 @@ use crate::{
     load::folder::{self, Component, Found, Scan},
 };
 
+/// Why the plugin folder can't be compared with what is loaded.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum ReconcileError {
     #[error(
         "the plugin folder \"{path}\" (the setting \"plugins\") can't be read; what served goes on serving"

@@ -9,7 +9,12 @@ use tradewind_core::names::{Actor, Digest, InstanceName};
 use super::{commit::Committer, jobs::Jobs};
 use crate::{load::error, trial::canary::CanaryError};
 
+/// Why an instance does not go back to an earlier version. The version that serves goes on.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum RollbackError {
     #[error("no plugin instance \"{instance}\" lies in the plugin folder")]
     UnknownInstance { instance: InstanceName },

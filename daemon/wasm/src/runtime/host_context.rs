@@ -22,13 +22,19 @@ use tradewind_core::{
 /// The outer side of every capability.
 #[derive(Clone)]
 pub struct Capabilities {
+    /// Processes on this machine.
     pub processes: Arc<dyn Processes>,
+    /// HTTP requests.
     pub http: Arc<dyn Http>,
+    /// Containers of an engine.
     pub containers: Arc<dyn Containers>,
+    /// Objects of a Kubernetes cluster.
     pub kubernetes: Arc<dyn Kubernetes>,
+    /// Instances and load balancers of AWS.
     pub aws: Arc<dyn Aws>,
     /// The names, under `[grants]`, of capabilities that this build does not have: who imports one of them is refused.
     pub absent: &'static [&'static str],
+    /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 

@@ -12,12 +12,17 @@ use crate::base::text::tame;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginInfo {
+    /// Whether it is a provider or a policy.
     pub kind: Kind,
+    /// The plugin's name: lowercase letters, digits and hyphens, at most 63.
     pub name: String,
+    /// The plugin's semantic version, such as `1.2.3`.
     pub version: String,
+    /// What it is for, in at most 200 characters.
     pub summary: String,
     /// JSON Schema of the settings.
     pub settings_schema: Value,
+    /// What it would like to be granted, and why. At most 32.
     pub capabilities: Vec<Wanted>,
     /// Of a provider: the workloads it runs.
     pub features: Features,

@@ -33,15 +33,24 @@ pub(crate) const PREFIX: &str = "canary-";
 /// A new version to be tried on a share of the calls.
 #[derive(Debug, Clone)]
 pub struct CanaryStart {
+    /// The instance that gets it.
     pub instance: InstanceName,
+    /// The bytes of the new component.
     pub component: Vec<u8>,
     /// The instance file. None: the one that serves.
     pub text: Option<String>,
+    /// Its share of the calls, and what it has to show.
     pub terms: Terms,
+    /// Who starts it.
     pub by: Actor,
 }
 
+/// Why a canary is not started, promoted or ended.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum CanaryError {
     #[error("no plugin instance \"{instance}\" serves")]
     UnknownInstance { instance: InstanceName },

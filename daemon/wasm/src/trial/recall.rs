@@ -16,7 +16,12 @@ use crate::{
     runtime::plugin::Plugin,
 };
 
+/// Why a policy with which a recorded decision is to be made once more is not loaded.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum RecallError {
     #[error(
         "the policy \"{instance}\" of that time, {digest} with the settings {settings}, is not kept any more"

@@ -36,12 +36,15 @@ pub(crate) const PREFIX: &str = "shadow-";
 /// A policy to be tried.
 #[derive(Debug, Clone)]
 pub struct ShadowStart {
+    /// The name of the shadow policy, and of the plugin when it is installed.
     pub name: InstanceName,
     /// Whose decisions it sees.
     pub namespace: Namespace,
+    /// The bytes of its component.
     pub component: Vec<u8>,
     /// `[settings]` and `[limits]`, as in an instance file without its line `component`. Empty: defaults.
     pub text: String,
+    /// Who starts it.
     pub by: Actor,
 }
 
@@ -49,6 +52,7 @@ pub struct ShadowStart {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowRecord {
+    /// The name of the shadow policy.
     pub name: InstanceName,
     /// Whose decisions it sees.
     pub namespace: Namespace,
@@ -58,6 +62,7 @@ pub struct ShadowRecord {
     pub settings: Digest,
     /// Who started it.
     pub by: Actor,
+    /// When it was started.
     pub since: Instant,
 }
 
@@ -84,7 +89,12 @@ impl From<ShadowRecord> for ShadowFacts {
     }
 }
 
+/// Why a shadow policy is not started, installed or dropped.
 #[derive(Debug, thiserror::Error)]
+#[allow(
+    missing_docs,
+    reason = "the messages say what the variants and their fields mean"
+)]
 pub enum ShadowError {
     #[error("there is no shadow policy \"{name}\"")]
     Unknown { name: InstanceName },

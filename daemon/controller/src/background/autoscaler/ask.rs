@@ -84,7 +84,7 @@ impl Handle {
         Ok(accepted)
     }
 
-    /// Sets a task's number of copies. One that follows its load keeps it as if the load had asked for it; one that does not is changed
+    /// Sets a task's number of replicas. One that follows its load keeps it as if the load had asked for it; one that does not is changed
     /// in its spec.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Handle {
         }
     }
 
-    /// Gives tasks without copies, or the named one of them, one copy.
+    /// Gives tasks without replicas, or the named one of them, one replica.
     ///
     /// # Errors
     /// `NotFound`, `NoTask`, `Deleting`, `Invalid` (it does not follow a load), or the state can't be written.
@@ -372,7 +372,7 @@ fn answer<'a>(
     }
 }
 
-/// The manifest with another number of copies, at every target that has the task.
+/// The manifest with another number of replicas, at every target that has the task.
 fn with_replicas(mut manifest: Manifest, task: &TaskName, replicas: u32) -> Manifest {
     if let Some(service) = manifest.spec.services.get_mut(task) {
         service.replicas = replicas;

@@ -1,4 +1,4 @@
-//! What is known of a task's load, and how many copies each measure asks for.
+//! What is known of a task's load, and how many replicas each measure asks for.
 
 use super::{REQUESTS, Rule, since_then};
 use crate::base::units::Millis;
@@ -13,9 +13,9 @@ pub struct Load {
     pub cpu: Vec<Option<f64>>,
     /// Requests per second of each copy that is ready; `None`: not known.
     pub requests: Vec<Option<f64>>,
-    /// Pushed: requests per second of all copies together.
+    /// Pushed: requests per second of all replicas together.
     pub told_requests: Option<Told>,
-    /// Pushed: the value of the rule's own metric over all copies together.
+    /// Pushed: the value of the rule's own metric over all replicas together.
     pub told_metric: Option<Told>,
     /// Every copy of a job has succeeded.
     pub ended: bool,
@@ -149,7 +149,11 @@ fn unknown(name: &str) -> Answer {
 fn pushed(name: &str, total: f64, current: u32, target: f64, tolerance: f64) -> Answer {
     let ratio = total / (f64::from(current) * target);
     let near = current > 0 && (ratio - 1.0).abs() <= tolerance;
-    let replicas = if near { current } else { copies(total, target) };
+    let replicas = if near {
+        current
+    } else {
+        replicas(total, target)
+    };
     Answer {
         replicas: Some(replicas),
         why: format!(
@@ -162,7 +166,7 @@ fn pushed(name: &str, total: f64, current: u32, target: f64, tolerance: f64) -> 
     }
 }
 
-/// The mean over the copies that are ready. Where some are not known, whatever makes the change smaller is assumed of them.
+/// The mean over the replicas that are ready. Where some are not known, whatever makes the change smaller is assumed of them.
 fn observed(
     name: &str,
     unit: &str,
@@ -188,7 +192,7 @@ fn observed(
     let replicas = if turned || (after - 1.0).abs() <= tolerance {
         current
     } else {
-        copies(assumed, target)
+        replicas(assumed, target)
     };
     let why = format!(
         "{name} is {}{unit} on average, {}{unit} wanted",
@@ -206,7 +210,7 @@ fn observed(
 }
 
 /// Rounded up, but not for what is only the inexactness of division. `as` saturates.
-fn copies(total: f64, target: f64) -> u32 {
+fn replicas(total: f64, target: f64) -> u32 {
     (total / target - 1e-9).ceil().max(0.0) as u32
 }
 

@@ -1,4 +1,4 @@
-//! How a task's number of copies follows its load, as it is written.
+//! How a task's number of replicas follows its load, as it is written.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

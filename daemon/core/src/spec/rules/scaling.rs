@@ -5,9 +5,9 @@ use crate::base::{names::MetricName, units::Millis};
 /// A task's rule with every default filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// The fewest copies.
+    /// The fewest replicas.
     pub min: u32,
-    /// The most copies.
+    /// The most replicas.
     pub max: u32,
     /// Millicores of one copy.
     pub cpu: Option<f64>,
@@ -15,9 +15,9 @@ pub struct Rule {
     pub requests: Option<f64>,
     /// For one copy.
     pub metric: Option<(MetricName, f64)>,
-    /// How long a higher load must last before copies are added.
+    /// How long a higher load must last before replicas are added.
     pub up: Millis,
-    /// How long a lower load must last before copies are taken away.
+    /// How long a lower load must last before replicas are taken away.
     pub down: Millis,
     /// How long there must be no load before the last copy is taken away.
     pub idle: Millis,
@@ -25,7 +25,7 @@ pub struct Rule {
     pub tolerance: f64,
     /// The most that the number grows by at once, as a share.
     pub step: f64,
-    /// Its copies end by themselves: none that works is taken away.
+    /// Its replicas end by themselves: none that works is taken away.
     pub job: bool,
 }
 
