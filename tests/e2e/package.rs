@@ -6,13 +6,13 @@ mod system;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tradewind_kit::{
-    PATIENCE, binary, client, component, endpoints, fetch, hello, pids, podman::Podman, web,
+    binary, client, component, endpoints, eventually_blocking, fetch, hello, pids, podman::Podman,
+    web,
 };
 
 use system::System;
@@ -270,16 +270,13 @@ async fn an_image_gets_healthy_works_drains_and_gives_way_to_the_next_one() -> R
 
 /// Waits until the image's own check passes.
 fn healthy(engine: &Podman, name: &str) -> Result<()> {
-    let since = Instant::now();
-    while let Err(error) = engine.podman(&["healthcheck", "run", name]) {
-        ensure!(
-            since.elapsed() < PATIENCE,
-            "{name} is not healthy after {PATIENCE:?}: {error}\n{}",
-            engine.podman(&["logs", name])?
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    let healthy = eventually_blocking(format!("{name} is healthy"), || {
+        Ok(engine.podman(&["healthcheck", "run", name]))
+    });
+    healthy.map(drop).or_else(|error| {
+        let log = engine.podman(&["logs", name])?;
+        bail!("{error:#}\n{log}")
+    })
 }
 
 #[test]

@@ -7,15 +7,15 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tradewind_kit::{
-    PATIENCE, binary, component,
+    binary, component, eventually_blocking,
     pages::{Block, Page, all, root},
+    when,
 };
 
 /// Seconds that a page may take.
@@ -109,17 +109,11 @@ impl Checkout {
             String::from_utf8_lossy(&output.stderr)
         );
         // What collects the output of processes ends a moment after the daemon.
-        let since = Instant::now();
-        let mut left = running_in(folder);
-        while !left.is_empty() && since.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(20));
-            left = running_in(folder);
-        }
-        ensure!(
-            left.is_empty(),
-            "{} leaves behind: {left:?}",
-            page.path.display()
-        );
+        let nothing = format!("{} leaves nothing behind", page.path.display());
+        eventually_blocking(nothing, || {
+            let left = running_in(folder);
+            Ok(when(left.is_empty(), format!("{left:?}")))
+        })?;
         Ok(printed)
     }
 }

@@ -7,13 +7,12 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tradewind_kit::PATIENCE;
+use tradewind_kit::eventually_blocking;
 
 /// Runs a command in a root folder that has the kernel's file systems as long as the command runs.
 const ENTER: &str = r#"
@@ -204,28 +203,22 @@ impl System {
             .stderr(log)
             .spawn()?;
         let file = self.path(state.trim_start_matches('/')).join("daemon.json");
-        let since = Instant::now();
-        loop {
-            let told = fs::read(&file)
-                .ok()
-                .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-            if told.is_some_and(|told| told["pid"].as_u64() == Some(u64::from(child.id()))) {
-                self.daemon = Some(child);
-                return Ok(());
-            }
+        let ready = eventually_blocking("the daemon is ready", || {
             if let Some(status) = child.try_wait()? {
-                bail!("the daemon ended with {status}:\n{}", self.log());
+                bail!("the daemon ended with {status}");
             }
-            if since.elapsed() > PATIENCE {
-                child.kill()?;
-                child.wait()?;
-                bail!(
-                    "the daemon is not ready after {PATIENCE:?}:\n{}",
-                    self.log()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(10));
+            let told = fs::read(&file).ok();
+            let told = told.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            Ok(told.is_some_and(|told| told["pid"].as_u64() == Some(u64::from(child.id()))))
+        });
+        if let Err(error) = ready {
+            // It may have ended.
+            let _ = child.kill();
+            child.wait()?;
+            bail!("{error:#}\n{}", self.log());
         }
+        self.daemon = Some(child);
+        Ok(())
     }
 
     pub(super) fn is_running(&mut self) -> Result<bool> {
