@@ -94,7 +94,7 @@ test-crash: plugins ## kills the daemon 500 times while deployments change and t
 PROFILE ?= debug
 
 test-dist: plugins ## installs, upgrades and removes the packages, runs the image; as root
-	@bash tests/backends/podman/setup.sh
+	@for engine in podman docker; do bash tests/backends/$$engine/setup.sh; done
 	TRADEWIND_BIN=$(T)/$(PROFILE)/tradewind TRADEWIND_PLUGINS=$(PLUGINS) cargo test $(LOCKED) --workspace --test e2e -- package:: --ignored
 
 # Which readers, and for how long each: `make fuzz FUZZ=answer FUZZ_SECONDS=600` looks harder at one. What breaks one is kept in target/fuzz/found.

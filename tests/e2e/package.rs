@@ -1,6 +1,7 @@
 //! The packages of a build, as `make dist` makes them: a Debian package in a system of its own, an image on an engine of its own. Making them
 //! takes long, so they are tested when `make test-dist` asks for it.
 
+mod booted;
 mod system;
 
 use std::{
@@ -11,10 +12,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tradewind_kit::{
-    binary, client, component, endpoints, eventually_blocking, fetch, hello, pids, podman::Podman,
-    web,
+    LOCAL, binary, client, component, docker::Docker, endpoints, eventually_blocking, fetch, hello,
+    pids, podman::Podman, web,
 };
 
+use booted::Booted;
 use system::System;
 
 /// Packages the build under another version, into this folder. Answers the package's file.
@@ -170,6 +172,61 @@ async fn a_debian_package_is_installed_upgraded_while_things_run_and_removed() -
     Ok(())
 }
 
+/// What a service manager makes of the unit and of the package's scripts: not what the test thinks that it would.
+#[test]
+#[ignore = "slow: make test-dist"]
+fn systemd_starts_reloads_restarts_and_upgrades_the_service_and_a_purge_leaves_nothing()
+-> Result<()> {
+    let Some(system) = Booted::new()? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let old = package("deb", "0.1.0~test1", folder.path())?;
+    let new = package("deb", "0.1.0~test2", folder.path())?;
+
+    system.install(&old)?;
+    let first = system.ready(None)?;
+    std::fs::write(system.path("etc/tradewind/plugins/local.toml"), LOCAL)?;
+    system.run(&["tradewind", "plugin", "reload"])?;
+    std::fs::write(system.path("srv/web.yaml"), ASLEEP)?;
+    system.run(&["tradewind", "apply", "-f", "/srv/web.yaml"])?;
+    let get = || system.json(&["tradewind", "-o", "json", "get", "web"]);
+    let ids = pids(&get()?);
+    assert!(ids.len() == 2 && system.are_there(&ids), "{ids:?}");
+
+    system.run(&["systemctl", "reload", "tradewind"])?;
+    assert_eq!(system.ready(None)?, first, "a reload is no restart");
+    system.install(&new)?;
+    let second = system.ready(Some(&first))?;
+    assert_eq!(pids(&get()?), ids, "an upgrade leaves what runs");
+    // The shell's own: a small system has no other.
+    system.run(&["sh", "-c", &format!("kill -KILL {second}")])?;
+    let third = system.ready(Some(&second))?;
+    assert_eq!(pids(&get()?), ids, "a daemon that dies leaves what runs");
+    system.run(&["systemctl", "stop", "tradewind"])?;
+    assert!(system.are_there(&ids), "a stopped daemon leaves what runs");
+    system.run(&["systemctl", "start", "tradewind"])?;
+    system.ready(Some(&third))?;
+    assert_eq!(pids(&get()?), ids);
+
+    system.run(&["dpkg", "--remove", "tradewind"])?;
+    assert!(system.are_there(&ids), "as the manual says");
+    system.run(&["dpkg", "--purge", "tradewind"])?;
+    system.are_gone(&ids)?;
+    assert!(system.run(&["id", "tradewind"]).is_err());
+    assert!(!system.path("var/lib/tradewind").exists());
+    Ok(())
+}
+
+const ASLEEP: &str = r#"
+apiVersion: tradewind.dev/v1
+kind: CloudDeployment
+metadata: {name: web}
+spec:
+  services:
+    web: {command: [sleep, "1000"], replicas: 2, resources: {cpu: 10m, memory: 16Mi}}
+"#;
+
 /// A cloud out of a table.
 const NORTH: &str = r#"
 component = "simulated.wasm"
@@ -313,5 +370,45 @@ fn the_same_build_makes_the_same_packages() -> Result<()> {
     ] {
         assert!(other.path().join(part).is_file(), "{part}");
     }
+    Ok(())
+}
+
+/// The same image on an engine of another make, which reads the archive by rules of its own.
+#[test]
+#[ignore = "slow: make test-dist"]
+fn docker_loads_the_image_too_and_runs_it() -> Result<()> {
+    let Some(engine) = Docker::start()? else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let image = package("image", "0.1.0~test3", folder.path())?;
+    engine.docker(&["load", "--input", &image.display().to_string()])?;
+    let name = "localhost/tradewind:0.1.0-test3";
+    let set = "{{.Config.User}} {{json .Config.ExposedPorts}} {{json .Config.Volumes}}";
+    let set = engine.docker(&["image", "inspect", "--format", set, name])?;
+    assert_eq!(
+        set,
+        r#"65532:65532 {"7180/tcp":{}} {"/var/lib/tradewind":{}}"#
+    );
+    // The engine's containers share the machine's network: the port is to be one that nobody has.
+    let run = [
+        "run",
+        "--detach",
+        "--network=host",
+        "--env=TRADEWIND_LISTEN=127.0.0.1:0",
+        "--name=one",
+        name,
+    ];
+    engine.docker(&run)?;
+    let ready = engine.docker(&["exec", "one", "tradewind", "wait-ready"]);
+    let ready = ready.and_then(|_| engine.docker(&["exec", "one", "tradewind", "get"]));
+    ensure!(
+        ready.as_deref().ok() == Some("no deployments"),
+        "{ready:?}\n{}",
+        engine.docker(&["logs", "one"])?
+    );
+    engine.docker(&["stop", "--time", "90", "one"])?;
+    let ended = engine.docker(&["inspect", "--format", "{{.State.ExitCode}}", "one"])?;
+    assert_eq!(ended, "0");
     Ok(())
 }

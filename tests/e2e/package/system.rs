@@ -29,28 +29,36 @@ pub(super) struct System {
     daemon: Option<Child>,
 }
 
+/// The minimal system in a folder of its own. None, with a printed reason, where this machine can't have one and need not.
+pub(super) fn unpacked() -> Result<Option<TempDir>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/debian/root.sh");
+    let output = Command::new("bash")
+        .arg(script)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "root.sh: {}", output.status);
+    let packed = String::from_utf8(output.stdout)?;
+    if packed.trim().is_empty() {
+        return Ok(None);
+    }
+    let root = tempfile::Builder::new()
+        .prefix("tw-system-")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()?;
+    let unpacked = Command::new("tar")
+        .args(["--numeric-owner", "-xpf", packed.trim(), "-C"])
+        .arg(root.path())
+        .status()?;
+    ensure!(unpacked.success(), "{packed} can't be unpacked");
+    Ok(Some(root))
+}
+
 impl System {
     /// None, with a printed reason, where this machine can't have one and need not.
     pub(super) fn new() -> Result<Option<Self>> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/debian/root.sh");
-        let output = Command::new("bash")
-            .arg(script)
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(output.status.success(), "root.sh: {}", output.status);
-        let packed = String::from_utf8(output.stdout)?;
-        if packed.trim().is_empty() {
+        let Some(root) = unpacked()? else {
             return Ok(None);
-        }
-        let root = tempfile::Builder::new()
-            .prefix("tw-system-")
-            .permissions(fs::Permissions::from_mode(0o755))
-            .tempdir()?;
-        let unpacked = Command::new("tar")
-            .args(["--numeric-owner", "-xpf", packed.trim(), "-C"])
-            .arg(root.path())
-            .status()?;
-        ensure!(unpacked.success(), "{packed} can't be unpacked");
+        };
         let system = Self { root, daemon: None };
         // As if a service manager ran.
         fs::create_dir_all(system.path("run/systemd/system"))?;
