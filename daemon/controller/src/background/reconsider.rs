@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
 use tradewind_core::{
     decision::Decision,
     names::{DecisionId, InstanceName},
@@ -46,43 +47,61 @@ impl Hasty {
     }
 }
 
+/// Reads that are under way at once.
+const READS: usize = 16;
+
 /// Takes up after a restart what had been placed hastily a moment before: the decisions that allocations stand on say it.
 pub(crate) async fn resume(
     store: &dyn Store,
     cache: &mut Cache,
     now: Instant,
 ) -> Result<(), store::Error> {
+    // A decision places many deployments, and after a bad day all of them are new.
+    let ids: BTreeSet<DecisionId> = cache
+        .deployments
+        .values()
+        .flat_map(|entry| new_decisions(entry, now))
+        .collect();
+    let read = stream::iter(ids).map(|id| async move {
+        let stored = store.get(&format!("{DECISIONS}{id}")).await?;
+        let decision: Option<Decision> = stored.as_ref().map(journal::decode).transpose()?;
+        let hasty = decision.and_then(|decision| Hasty::of(&decision, 0));
+        Ok::<_, store::Error>(hasty.filter(|h| h.is_new(now)).map(|h| (id, h)))
+    });
+    let read: Vec<Option<(DecisionId, Hasty)>> = read.buffer_unordered(READS).try_collect().await?;
+    let hasty: BTreeMap<DecisionId, Hasty> = read.into_iter().flatten().collect();
+    if hasty.is_empty() {
+        return Ok(());
+    }
     for entry in cache.deployments.values_mut() {
-        let generation = entry.record.generation;
-        let new = |r: &AllocationRecord| {
-            r.intent.generation == generation
-                && r.intent.stays()
-                && now.since(r.intent.created_at) < NEW_FOR
-        };
-        let mut ids: Vec<DecisionId> = entry
-            .allocations
-            .values()
-            .filter(|l| new(&l.record))
-            .filter_map(|l| l.record.intent.decision.clone())
-            .collect();
-        ids.sort();
-        ids.dedup();
-        for id in ids {
-            let Some(stored) = store.get(&format!("{DECISIONS}{id}")).await? else {
+        for id in new_decisions(entry, now) {
+            let Some(more) = hasty.get(&id) else {
                 continue;
             };
-            let hasty = Hasty::of(&journal::decode(&stored)?, generation).filter(|h| h.is_new(now));
-            entry.hasty = match (entry.hasty.take(), hasty) {
-                (Some(mut known), Some(more)) => {
-                    known.unanswered.extend(more.unanswered);
-                    known.since = known.since.max(more.since);
-                    Some(known)
-                }
-                (known, more) => known.or(more),
-            };
+            let known = entry.hasty.get_or_insert_with(|| Hasty {
+                generation: entry.record.generation,
+                ..more.clone()
+            });
+            known.unanswered.extend(more.unanswered.iter().cloned());
+            known.since = known.since.max(more.since);
         }
     }
     Ok(())
+}
+
+/// The decisions that a deployment's new allocations stand on.
+fn new_decisions(entry: &DeploymentState, now: Instant) -> Vec<DecisionId> {
+    let new = |r: &AllocationRecord| {
+        r.intent.generation == entry.record.generation
+            && r.intent.stays()
+            && now.since(r.intent.created_at) < NEW_FOR
+    };
+    entry
+        .allocations
+        .values()
+        .filter(|l| new(&l.record))
+        .filter_map(|l| l.record.intent.decision.clone())
+        .collect()
 }
 
 impl Rebalancer {

@@ -52,14 +52,17 @@ impl NamespaceBook {
                 segment,
             });
         }
-        for stored in store.list(HELD).await?.records {
-            let record: HeldRecord = decode(&stored)?;
-            let entry = cache
-                .deployments
-                .iter_mut()
-                .find(|(key, _)| key.held_path() == stored.key);
-            if let Some((_, entry)) = entry {
-                entry.held = record.tasks;
+        let held = store.list(HELD).await?.records;
+        if !held.is_empty() {
+            let entries = cache.deployments.iter_mut();
+            let mut entries: HashMap<String, &mut DeploymentState> = entries
+                .map(|(key, entry)| (key.held_path(), entry))
+                .collect();
+            for stored in held {
+                let record: HeldRecord = decode(&stored)?;
+                if let Some(entry) = entries.get_mut(&stored.key) {
+                    entry.held = record.tasks;
+                }
             }
         }
         Ok(book)
