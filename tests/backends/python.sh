@@ -8,6 +8,15 @@ without() {
     exit 0
 }
 
+# The distribution's Python, where there is none that can make an environment and who runs this may install one.
+distribution_python() {
+    python3 -c 'import ensurepip, venv' 2>/dev/null && return
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+    echo "$name: installing python3" >&2
+    install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv >"$home/log" 2>&1 9>&-; }
+    install || { apt-get update >>"$home/log" 2>&1 9>&- && install; } || without "python3 can't be installed (see $home/log)"
+}
+
 # Installs the packages of a file into "$home/env", with further arguments of pip. Done at once when they are there.
 environment() {
     local requirements=$1 wanted python
@@ -17,6 +26,7 @@ environment() {
     exec 9>"$home/lock"
     flock 9
     if [ "$(cat "$home/installed" 2>/dev/null)" != "$wanted" ]; then
+        distribution_python
         python=$(command -v python3) || without "there is no python3"
         rm -rf "$home/env" "$home/installed"
         "$python" -m venv "$home/env" 2>"$home/log" || without "python3 can't make an environment (on Debian: apt-get install python3-venv)"
