@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tradewind_kit::{
+    Signal,
     aws::AwsCloud,
     binary,
     clouds::{azure::Azure, gcp::Gcp},
@@ -19,7 +20,7 @@ use tradewind_kit::{
     fixture::{Config, FixtureCloud},
     guest,
     podman::Podman,
-    when,
+    signal, when,
 };
 
 /// `tradewind plugin test` on a component, with an instance file of this name and text, in a folder of its own.
@@ -594,13 +595,7 @@ fn an_interrupted_test_removes_what_it_has_made() -> Result<()> {
         let started = of_this_test(&mark);
         Ok(when(started >= 2, started))
     })?;
-    ensure!(
-        Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
-            .status()?
-            .success(),
-        "it can't be interrupted"
-    );
+    signal(child.id(), Signal::INT)?;
     let output = child.wait_with_output()?;
     let told: Value = serde_json::from_slice(&output.stdout)?;
     assert_eq!(

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tradewind_kit::{
-    Daemon, PATIENCE,
+    Daemon, PATIENCE, Signal,
     aws::AwsCloud,
     binary,
     clouds::{azure::Azure, gcp::Gcp},
@@ -475,14 +475,8 @@ impl Bare {
             .output()?)
     }
 
-    fn signal(&self, name: &str) -> Result<()> {
-        ensure!(
-            Command::new("kill")
-                .args([&format!("-{name}"), &self.child.id().to_string()])
-                .status()?
-                .success()
-        );
-        Ok(())
+    fn signal(&self, signal: Signal) -> Result<()> {
+        tradewind_kit::signal(self.child.id(), signal)
     }
 
     /// Waits until the plugins that are listed satisfy this.
@@ -521,7 +515,7 @@ fn does_its_work(mut daemon: Bare) -> Result<()> {
     )?;
     daemon.until_listed("a new plugin is taken", |listed| listed.contains("fastest"))?;
     ensure!(daemon.cli(&["get"])?.status.success(), "it answers");
-    daemon.signal("TERM")?;
+    daemon.signal(Signal::TERM)?;
     ensure!(daemon.exit()? == Some(0), "it stops in good order");
     Ok(())
 }
@@ -560,18 +554,18 @@ fn signals_reload_stop_or_do_nothing() -> Result<()> {
         .map(drop)
     };
     daemon.until_listed("it becomes ready", |listed| listed.contains("cheapest"))?;
-    daemon.signal("USR1")?;
-    daemon.signal("USR2")?;
+    daemon.signal(Signal::USR1)?;
+    daemon.signal(Signal::USR2)?;
     std::fs::write(
         daemon.folder.path().join("none.toml"),
         "[log]\nlevel = \"debug\"\n",
     )?;
-    daemon.signal("HUP")?;
+    daemon.signal(Signal::HUP)?;
     told("the level of the log was changed")?;
     told("plugins were read again")?;
     daemon.until_listed("it goes on", |listed| listed.contains("cheapest"))?;
     told("request answered")?;
-    daemon.signal("QUIT")?;
+    daemon.signal(Signal::QUIT)?;
     ensure!(daemon.exit()? == Some(0), "it drains");
     told("SIGQUIT")?;
     told("stopped")

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tradewind_kit::{Daemon, binary, endpoints, fetch, hello, pids, web};
+use tradewind_kit::{Daemon, Signal, binary, endpoints, fetch, hello, pids, signal_group, web};
 
 const HEAD: &str = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\n";
 
@@ -98,12 +98,7 @@ async fn a_chosen_port_that_is_gone_after_a_reboot_is_chosen_anew() -> Result<()
     let number: u16 = old.rsplit(':').next().context("no number")?.parse()?;
     daemon.stop()?;
     for pid in pids(&before) {
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", "--", &format!("-{pid}")])
-                .status()?
-                .success()
-        );
+        signal_group(pid, Signal::KILL)?;
     }
     let mut stranger = None;
     daemon
@@ -499,12 +494,7 @@ async fn out_of_descriptors_is_the_daemons_trouble_and_nobody_elses() -> Result<
         .eventually("none is left", async || Ok(descriptors() >= open + 2))
         .await?;
     for pid in pids(&before) {
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", "--", &format!("-{pid}")])
-                .status()?
-                .success()
-        );
+        signal_group(pid, Signal::KILL)?;
     }
     let replaced = || {
         let threads = std::fs::read_dir(format!("/proc/{pid}/task"))

@@ -1554,9 +1554,8 @@ async fn what_shows_no_sign_of_its_replica_ends_by_its_control_group_and_no_fold
         eprintln!(
             "skipped: this machine has no control groups of version 2 in which groups can be made"
         );
-        let _ = std::process::Command::new("kill")
-            .args(["-KILL", &escaped[0].to_string()])
-            .status();
+        let pid = rustix::process::Pid::from_raw(escaped[0].cast_signed());
+        let _ = rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL);
         return bench.clear().await;
     };
     let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use reqwest::StatusCode;
-use tradewind_kit::{Daemon, LOCAL, when};
+use tradewind_kit::{Daemon, LOCAL, Signal, signal, when};
 
 fn manifest(name: &str, spec: &str) -> String {
     format!(
@@ -380,12 +380,7 @@ async fn a_collector_that_is_killed_loses_nothing_that_waits() -> Result<()> {
     let lock = daemon.data().join("processes/.output-collector");
     for _ in 0..3 {
         let pid = std::fs::read_to_string(&lock)?;
-        ensure!(
-            std::process::Command::new("kill")
-                .args(["-9", pid.trim()])
-                .status()?
-                .success()
-        );
+        signal(&pid, Signal::KILL)?;
         daemon
             .eventually("another collector", async || {
                 Ok(std::fs::read_to_string(&lock)

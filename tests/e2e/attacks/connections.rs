@@ -15,7 +15,7 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types::CertificateDer,
 };
 use serde_json::{Value, json};
-use tradewind_kit::{Daemon, LOCAL, PATIENCE, client, pids, web};
+use tradewind_kit::{Daemon, LOCAL, PATIENCE, Signal, client, pids, signal_group, web};
 
 /// A daemon with these settings of its API.
 fn daemon(api: &str) -> Result<Daemon> {
@@ -279,12 +279,7 @@ async fn with_every_descriptor_of_the_api_taken_the_daemon_does_its_work() -> Re
         .eventually("the places are taken", async || Ok(sockets(&daemon) >= 40))
         .await?;
     for pid in pids(&before) {
-        assert!(
-            Command::new("kill")
-                .args(["-KILL", "--", &format!("-{pid}")])
-                .status()?
-                .success()
-        );
+        signal_group(pid, Signal::KILL)?;
     }
     daemon
         .until("stay", "restarted", |d| {

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tradewind_kit::{Daemon, LOCAL, binary, component, eventually_blocking, when};
+use tradewind_kit::{Daemon, LOCAL, Signal, binary, component, eventually_blocking, signal, when};
 
 fn set(path: &Path, mode: u32) -> Result<()> {
     Ok(std::fs::set_permissions(
@@ -218,12 +218,7 @@ fn serve(daemon: &Daemon, variables: &[(&str, &str)]) -> Result<(bool, String)> 
     let served =
         child.try_wait()?.is_none() && (said.contains("ready") || said.contains("listening"));
     if served {
-        ensure!(
-            Command::new("kill")
-                .arg(child.id().to_string())
-                .status()?
-                .success()
-        );
+        signal(child.id(), Signal::TERM)?;
     }
     std::io::Read::read_to_string(&mut lines, &mut said)?;
     child.wait()?;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tradewind_kit::{Daemon, pids, target, when};
+use tradewind_kit::{Daemon, Signal, pids, signal_group, target, when};
 
 /// An instance of `process` with these programs and more lines of its grant.
 fn granted(commands: &str, more: &str) -> String {
@@ -410,12 +410,7 @@ async fn processes_of_a_user_of_their_own_keep_their_folder_and_reach_no_other()
     daemon.launch()?;
     let before = pids(&running);
     for pid in &before {
-        ensure!(
-            std::process::Command::new("kill")
-                .args(["-KILL", "--", &format!("-{pid}")])
-                .status()?
-                .success()
-        );
+        signal_group(pid, Signal::KILL)?;
     }
     let fresh = |d: &Value| {
         d["status"] == "running"

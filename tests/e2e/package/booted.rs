@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tradewind_kit::{eventually_blocking, when};
+use tradewind_kit::{Signal, eventually_blocking, signal, when};
 
 use super::system::unpacked;
 
@@ -134,9 +134,7 @@ impl Booted {
 impl Drop for Booted {
     fn drop(&mut self) {
         // systemd-nspawn ends the whole container when it ends.
-        let told = Command::new("kill")
-            .args(["-TERM", &self.container.id().to_string()])
-            .status();
+        let told = signal(self.container.id(), Signal::TERM);
         let ended = eventually_blocking("the container has ended", || {
             Ok(self.container.try_wait()?)
         });

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tradewind_kit::eventually_blocking;
+use tradewind_kit::{Signal, eventually_blocking, signal};
 
 /// Runs a command in a root folder that has the kernel's file systems as long as the command runs.
 const ENTER: &str = r#"
@@ -239,10 +239,7 @@ impl System {
     /// Stops the daemon alone, as `KillMode=process` does. Answers what it has ended with.
     pub(super) fn stop(&mut self) -> Result<Option<i32>> {
         let mut child = self.daemon.take().context("no daemon runs")?;
-        let told = Command::new("kill")
-            .args(["-TERM", &child.id().to_string()])
-            .status()?;
-        ensure!(told.success(), "the daemon can't be told to stop");
+        signal(child.id(), Signal::TERM)?;
         Ok(child.wait()?.code())
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,7 +17,7 @@ pub use self::{
     api::{client, fetch},
     events::Events,
 };
-use crate::{LOCAL, binary, compiled, component, eventually_blocking};
+use crate::{LOCAL, Signal, binary, compiled, component, eventually_blocking, signal};
 
 /// It is stopped, with everything it runs, when this is dropped.
 pub struct Daemon {
@@ -179,10 +179,7 @@ impl Daemon {
     /// When it does not stop.
     pub fn stop(&mut self) -> Result<()> {
         if let Some(mut child) = self.child.take() {
-            let told = Command::new("kill")
-                .args(["-TERM", &child.id().to_string()])
-                .status()?;
-            ensure!(told.success(), "the daemon can't be told to stop");
+            signal(child.id(), Signal::TERM)?;
             let ended = eventually_blocking("the daemon has stopped", || Ok(child.try_wait()?));
             if let Err(error) = ended {
                 self.child = Some(child);

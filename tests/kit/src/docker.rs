@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use tradewind_core::names::Digest;
 
 use crate::{
-    eventually_blocking,
+    Signal, eventually_blocking,
     podman::{IMAGE, archive, instance, is_installed},
+    signal,
 };
 
 /// Who may pull from the registry, as `user:password`.
@@ -70,9 +71,7 @@ impl Docker {
     /// # Errors
     /// When it does not answer again.
     pub fn restart(&mut self) -> Result<()> {
-        Command::new("kill")
-            .arg(self.daemon.id().to_string())
-            .status()?;
+        signal(self.daemon.id(), Signal::TERM)?;
         self.daemon.wait()?;
         self.daemon = serve(self.folder.path())?;
         self.answers()
@@ -279,9 +278,7 @@ impl Drop for Docker {
             }
         }
         // By a signal that it can hear: it has a containerd to stop.
-        let _ = Command::new("kill")
-            .arg(self.daemon.id().to_string())
-            .status();
+        let _ = signal(self.daemon.id(), Signal::TERM);
         let _ = self.daemon.wait();
         let _ = Command::new("umount")
             .arg("--lazy")

@@ -17,11 +17,13 @@ mod manifests;
 pub mod pages;
 mod paths;
 pub mod podman;
+mod signal;
 mod wait;
 
 pub use self::{
     daemon::{Daemon, Events, client, fetch},
     manifests::{LOCAL, endpoints, pids, web},
     paths::{binary, component, guest, hello, private_folder, target},
+    signal::{Signal, signal, signal_group},
     wait::{Attempt, PATIENCE, eventually, eventually_blocking, when},
 };

@@ -175,10 +175,8 @@ impl Podman {
         self.interrupt()?;
         for (id, pid) in running.iter().filter_map(|line| line.split_once(' ')) {
             for keeper in keepers(id)?.iter().map(String::as_str).chain([pid]) {
-                let _ = Command::new("kill")
-                    .args(["-KILL", keeper])
-                    .stderr(Stdio::null())
-                    .status();
+                // It may have ended with another.
+                let _ = crate::signal(keeper, crate::Signal::KILL);
             }
         }
         // What goes with the machine's memory.
