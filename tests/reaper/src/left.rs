@@ -11,7 +11,10 @@ pub(crate) struct Process {
     pub(crate) pid: Pid,
 }
 
-/// Children before their children.
+/// The name server of all Podman networks of a machine is a child of whoever needed it first, and goes with the last network, whose ever that is.
+const SHARED: &str = "aardvark-dns";
+
+/// Children before their children, without what serves others as well.
 pub(crate) fn descendants() -> Vec<Process> {
     let mut found = children(getpid());
     let mut next = 0;
@@ -20,6 +23,7 @@ pub(crate) fn descendants() -> Vec<Process> {
         found.extend(below);
         next += 1;
     }
+    found.retain(|process| !process.is_shared());
     found
 }
 
@@ -36,6 +40,13 @@ fn children(of: Pid) -> Vec<Process> {
         .filter_map(Pid::from_raw)
         .map(|pid| Process { pid })
         .collect()
+}
+
+impl Process {
+    fn is_shared(&self) -> bool {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid.as_raw_nonzero()));
+        name.is_ok_and(|name| name.trim_end() == SHARED)
+    }
 }
 
 impl Display for Process {

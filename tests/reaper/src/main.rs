@@ -76,7 +76,7 @@ fn retried(options: WaitOptions) -> rustix::io::Result<Option<(Pid, WaitStatus)>
     }
 }
 
-/// Whether there still is a child after so long. Those that have ended are waited for.
+/// Whether there still is a process of ours after so long. Those that have ended are waited for.
 fn anything_left(grace: Duration) -> rustix::io::Result<bool> {
     let since = Instant::now();
     loop {
@@ -84,6 +84,7 @@ fn anything_left(grace: Duration) -> rustix::io::Result<bool> {
             Err(Errno::CHILD) => return Ok(false),
             Err(error) => return Err(error),
             Ok(Some(_)) => {}
+            Ok(None) if left::descendants().is_empty() => return Ok(false),
             Ok(None) if since.elapsed() >= grace => return Ok(true),
             Ok(None) => std::thread::sleep(PAUSE),
         }
