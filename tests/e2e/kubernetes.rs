@@ -285,18 +285,7 @@ async fn a_pod_that_was_evicted_or_went_with_its_node_is_no_attempt_of_its_job()
         evicted,
         json!({"phase": "Failed", "reason": "NodeShutdown", "message": "the node shuts down"}),
     ] {
-        let patch = json!({ "status": status }).to_string();
-        cluster.kubectl(&[
-            "patch",
-            "pod",
-            &pod,
-            "-n",
-            "default",
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &patch,
-        ])?;
+        cluster.report("default", &pod, &status)?;
         let next = cluster.until("pod", "default", "made again", |pods| {
             live(pods).is_some() && name(pods) != pod
         })?;

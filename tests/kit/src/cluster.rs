@@ -165,6 +165,23 @@ impl Cluster {
         Ok(text)
     }
 
+    /// Writes these fields of a pod's status, as a node does. By its address: kubectls before 1.24 know no subresources.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub fn report(&self, namespace: &str, pod: &str, status: &Value) -> Result<()> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}");
+        let mut pod: Value = serde_json::from_str(&self.kubectl(&["get", "--raw", &path])?)?;
+        for (field, value) in status.as_object().into_iter().flatten() {
+            pod["status"][field] = value.clone();
+        }
+        // Whatever else has been reported meanwhile.
+        pod["metadata"]["resourceVersion"].take();
+        let path = format!("{path}/status");
+        self.kubectl_with(&["replace", "--raw", &path, "-f", "-"], &pod.to_string())
+            .map(drop)
+    }
+
     /// Puts objects there, as somebody else would.
     pub fn apply(&self, yaml: &str) -> Result<()> {
         self.kubectl_with(&["apply", "-f", "-"], yaml).map(drop)
