@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tradewind_kit::{
-    Daemon, fetch, golden,
+    Daemon, golden,
     pages::{code, table},
 };
 
@@ -71,14 +71,21 @@ fn families(text: &str) -> Result<BTreeMap<String, Family>> {
 
 #[tokio::test]
 async fn every_metric_is_in_the_reference() -> Result<()> {
-    let daemon = Daemon::configured(&["cheapest", "simulated"], &CLOUDS, "")?;
-    daemon.put("web", WEB).await?;
-    daemon.running("web").await?;
-    let refused = reqwest::Client::builder().no_proxy().build()?;
-    let refused = refused.get(daemon.url("/v1/deployments")).send().await?;
+    // With a certificate, which has a metric of its own.
+    let settings = "[tls]\nself-signed = true\n";
+    let daemon = Daemon::configured(&["cheapest", "simulated"], &CLOUDS, settings)?;
+    daemon.run(&["apply", "-f", &daemon.file("web.yaml", WEB)?])?;
+    let certificate = std::fs::read(daemon.data().join("tls/certificate.pem"))?;
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([reqwest::Certificate::from_pem(&certificate)?])
+        .build()?;
+    let refused = http.get(daemon.url("/v1/deployments")).send().await?;
     ensure!(refused.status() == reqwest::StatusCode::UNAUTHORIZED);
 
-    let text = fetch(&daemon.http, &daemon.url("/metrics")).await?;
+    let metrics = http.get(daemon.url("/metrics"));
+    let metrics = metrics.bearer_auth(daemon.admin_token()?).send().await?;
+    let text = metrics.error_for_status()?.text().await?;
     let rows = families(&text)?.into_iter().map(|(name, family)| {
         let suffix = if family.kind == "counter" {
             "_total"
