@@ -67,11 +67,14 @@ impl Clouds {
     fn daemon(&self) -> Result<Daemon> {
         let engine = self.engine.instance("", "cpu-price = \"0.001\"");
         let cluster = self.cluster.instance("", "");
-        let account = self
-            .account
-            .instance(&["us-west-2"], "load-balancer = false")?;
+        // With two clusters that start beside it, the account takes more than the usual four seconds to answer, and is asked again half a
+        // minute later.
+        let patient = "timeout = \"30s\"";
+        let account =
+            self.account
+                .instance_with(&["us-west-2"], "load-balancer = false", patient)?;
         let plugins = ["cheapest", "containers", "kubernetes", "aws"];
-        // On a busy machine the engine takes more than the usual two seconds to answer: without its offers another one is the cheapest.
+        // Likewise the engine more than two: without its offers another one is the cheapest.
         let settings = "[controller]\noffers-patience = \"30s\"\n";
         Daemon::configured(
             &plugins,
