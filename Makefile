@@ -38,8 +38,10 @@ setup: ## checks for the compilers, installs what plugins are compiled with
 build: setup ## the daemon, its command line and the service it shows itself with, for development
 	cargo build $(LOCKED) $(DAEMON)
 
-plugins: build ## the plugins of this repository, as components in target/plugins
+# Some of them are then linked into the binary that has built them: a build of crate `tradewind-builtin` takes what lies there.
+plugins: build ## the plugins of this repository, as components in target/plugins, and the daemon with some built in
 	$(T)/debug/tradewind plugin build plugins --out $(PLUGINS)
+	cargo build $(LOCKED) $(DAEMON)
 
 # What the demo shows needs no client of a cloud. Where the whole is built already, it shows the whole.
 SMALL := -p tradewind --no-default-features --bin tradewind -p tradewind-hello --bin hello
@@ -51,8 +53,9 @@ demo: setup ## assess, deploy, swap a policy and delete again on a throwaway dae
 	@$(STARTING) bash tests/demo.sh
 
 dist: setup ## a tarball, a Debian package and a container image, in target/dist
-	cargo build $(LOCKED) --release $(DAEMON)
+	TRADEWIND_COMMIT=$$(git rev-parse --short=12 HEAD 2>/dev/null) cargo build $(LOCKED) --release $(DAEMON)
 	$(T)/release/tradewind plugin build plugins --out $(PLUGINS)
+	cargo build $(LOCKED) --release $(DAEMON)
 	TRADEWIND_BIN=$(T)/release/tradewind TRADEWIND_PLUGINS=$(PLUGINS) bash daemon/package/dist.sh $(T)/dist
 
 # Not among them: those that run plugins, compile some, need a back end, or start processes for 40 s. A target belongs here by its name, so

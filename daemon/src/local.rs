@@ -4,9 +4,12 @@ mod author;
 mod config;
 mod conformance;
 mod credentials;
+mod dev;
 mod error;
+mod init;
 mod render;
 mod restore;
+mod sample;
 mod simulate;
 mod tokens;
 
@@ -32,6 +35,9 @@ fn step(globals: &Globals, command: Command) -> Result<Step, Error> {
             let served = crate::serve::run(&overrides(globals, Some(&args)));
             served.map(done).map_err(|e| Error::Serve(Box::new(e)))
         }
+        Command::Dev(args) => dev::run(globals, &args).map(done),
+        Command::Init(args) => init::run(globals, &args.folder).map(done),
+        Command::SamplePage => sample::run().map(done),
         Command::CompileComponent => Ok(Step::Done(tradewind_wasm::compile_child())),
         Command::CollectOutput { folder } => {
             // Nobody reads what it says: the daemon sees that it has ended.

@@ -1,5 +1,6 @@
 //! The daemon, told in order: settings → state → machine → plugins → controller → API → ready → drain.
 
+mod beginning;
 mod heads;
 pub mod logging;
 mod plugin_events;
@@ -34,14 +35,16 @@ use tradewind_core::{
     event::{Event, Reason, Severity},
     grant::CredentialSource,
     names::Actor,
+    plugin::Plugins,
     settings::CompileBounds,
     store::Store,
     vital,
 };
 use tradewind_credentials::{Credentials, Vault, owners};
 use tradewind_store::Database;
-use tradewind_wasm::{Compiling, Program};
+use tradewind_wasm::{Compiling, Program, Progress};
 
+pub use self::beginning::Beginning;
 use crate::{clouds::Clouds, installation, local::COMPILE, owner};
 use tradewind_config::{
     Config, Effective, Overrides, environment,
@@ -132,6 +135,7 @@ pub struct Parts {
     heads: Arc<heads::Heads>,
     /// No other daemon of this machine works with a copy of the state meanwhile.
     _claim: installation::Claim,
+    store_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
     tidying: TaskTracker,
     stop: CancellationToken,
 }
@@ -144,6 +148,7 @@ impl Parts {
             backup: self.backup.clone(),
             identities: self.identities.clone(),
             log_lines_dropped: logging::dropped,
+            store_bytes: self.store_bytes.clone(),
         }
     }
 }
@@ -236,7 +241,16 @@ async fn daemon(
     })
     .await??;
     let address = url(listener.address(), tls.is_some());
-    let parts = start(&config).await?;
+    let beginning = Beginning::new(&address, config.data.clone());
+    let answered = beginning.answer(
+        listener,
+        &config,
+        tls.as_ref().map(|t| t.certificate.clone()),
+    );
+    let parts = start(&config, &beginning).await?;
+    record_start(&parts.controller.handle()).await;
+
+    let providers = Plugins::snapshot(&parts.plugins).providers.len();
 
     let stopping = CancellationToken::new();
     let readiness = Readiness::starting();
@@ -264,7 +278,7 @@ async fn daemon(
         parts.tidying.spawn(vital::part(name, part));
     }
     let mut api = tokio::spawn(tradewind_http::serve(
-        listener,
+        answered.end().await?,
         tradewind_http::router(app.clone()),
         app,
     ));
@@ -284,6 +298,7 @@ async fn daemon(
         path: config.data.clone(),
         source,
     })?);
+    drop(beginning);
     let ready = daemon.clone();
     let following = tls.map(|tls| {
         let follow = tls.follow(stopping.clone(), announce(runtime_file.clone(), daemon));
@@ -296,9 +311,17 @@ async fn daemon(
     }
     tracing::info!(%address, data = %config.data.display(), plugins = %config.plugins.display(), start_millis, "tradewind is ready on {address}");
 
+    if providers == 0 {
+        tracing::warn!(
+            "no provider is set up, so nothing can be placed: `tradewind init` writes a set-up with examples, `tradewind dev` shows one at work"
+        );
+    }
+
+    let mut why = "the API ended".to_owned();
     let ended = tokio::select! {
         signal = stop.wait() => {
             tracing::info!(signal, "stopping: requests in progress may end");
+            why = format!("signal {signal}");
             None
         }
         ended = &mut api => Some(ended),
@@ -308,6 +331,7 @@ async fn daemon(
             tracing::error!(part, "a part of the daemon failed: it ends, and what runs for deployments goes on");
             let ending = async {
                 drop(runtime_file);
+                record_stop(&parts.controller.handle(), &format!("a part of it failed: the {part}")).await;
                 // Until the rest has ended, the API tells what has failed.
                 drain(parts).await;
                 stopping.cancel();
@@ -336,6 +360,7 @@ async fn daemon(
             Some(ended) => ended,
             None => api.await,
         };
+        record_stop(&parts.controller.handle(), &why).await;
         drain(parts).await;
         served?.map_err(Error::Api)
     };
@@ -351,6 +376,30 @@ async fn daemon(
             );
             Ok(())
         }
+    }
+}
+
+/// Tells in the events and in the audit log that the daemon has started. It goes on without: what it does matters more.
+async fn record_start(controller: &controller::Handle) {
+    if let Err(error) = controller.started(env!("CARGO_PKG_VERSION")).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the start could not be recorded"
+        );
+    }
+}
+
+/// The same of the stop, which waits for it only so long.
+async fn record_stop(controller: &controller::Handle, why: &str) {
+    match tokio::time::timeout(LAST_WORK, controller.stopped(why)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the stop could not be recorded"
+            );
+        }
+        Err(_) => tracing::warn!("the stop could not be recorded in time"),
     }
 }
 
@@ -397,8 +446,8 @@ const HOME_CREDENTIALS: [&str; 9] = [
     ".ssh",
 ];
 
-/// Brings up everything below the API, each part on those before it.
-pub async fn start(config: &Config) -> Result<Parts, Error> {
+/// Brings up everything below the API, each part on those before it. `beginning` tells clients how far it is.
+pub async fn start(config: &Config, beginning: &Beginning) -> Result<Parts, Error> {
     if tradewind_backup::unfinished(&config.data) {
         return Err(Error::HalfRestored {
             data: config.data.clone(),
@@ -408,6 +457,8 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     options.keep_changes = u64::from(config.keep.changes);
     options.keep_change_bytes = config.keep.changes_size.0;
     let store = tokio::task::spawn_blocking(move || Database::open(options)).await??;
+    // From here on no other daemon works with this folder.
+    beginning.tell();
     document::check(&store, document::KINDS).await?;
     // Before the first effect: what runs for this state is not touched by two.
     tradewind_backup::admit(&config.data, &store)
@@ -439,7 +490,9 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
     .await?;
     let clouds = Clouds::new(config);
     let capabilities = capabilities(config, &processes, &clouds, clock.clone())?;
-    let plugins = tradewind_wasm::Host::start(plugin_options(config), capabilities).await?;
+    let plugins =
+        tradewind_wasm::Host::start(plugin_options(config, beginning.progress()), capabilities)
+            .await?;
     let surroundings = controller::Surroundings {
         store: Arc::new(store.clone()) as Arc<dyn Store>,
         plugins: Arc::new(plugins.clone()),
@@ -493,6 +546,7 @@ pub async fn start(config: &Config) -> Result<Parts, Error> {
         identities,
         heads,
         _claim: claim,
+        store_bytes: storage::size(config.data.join("state.db")),
         tidying,
         stop,
     })
@@ -652,7 +706,7 @@ pub async fn drain(parts: Parts) {
     }
 }
 
-fn plugin_options(config: &Config) -> tradewind_wasm::Options {
+fn plugin_options(config: &Config, progress: Progress) -> tradewind_wasm::Options {
     let mut options = tradewind_wasm::Options::new(
         &config.plugins,
         config.data.join("plugin-history"),
@@ -666,7 +720,15 @@ fn plugin_options(config: &Config) -> tradewind_wasm::Options {
     options.memory_ceiling = config.calls.memory_ceiling;
     options.slot_wait = config.calls.slot_wait.std();
     options.core_dumps = config.keep.core_dumps as usize;
-    options.compiling = compiling(config.compile.clone());
+    options.compiling = Compiling {
+        progress,
+        ..compiling(config.compile.clone())
+    };
+    // The tests of this crate bring their own.
+    if !cfg!(test) {
+        options.builtin = tradewind_builtin::COMPONENTS;
+    }
+    options.at_hand = Some(config.policy.clone()).filter(|_| config.builtin_policy);
     options.believes = |file, path| owners::check(file, path, owners::Kind::Trusted);
     options
 }
@@ -685,6 +747,7 @@ pub fn compiling(bounds: CompileBounds) -> Compiling {
             path,
             arguments: vec![COMPILE.into()],
         }),
+        progress: Progress::default(),
     }
 }
 

@@ -19,8 +19,13 @@ use tradewind_http::{
 
 use crate::serve::{self, Parts};
 
-/// Every route of the API: method and path. What is added to the router is added here.
-const ROUTES: [(&str, &str); 66] = [
+/// Every route of the API: method and path. What is added to the router is added here. Those of deployments have a second form.
+const ROUTES: [(&str, &str); 72] = [
+    ("post", "/v1/deployments/{name}/diff"),
+    ("post", "/v1/deployments/{name}/restart"),
+    ("post", "/v1/deployments/{name}/pause"),
+    ("post", "/v1/deployments/{name}/resume"),
+    ("get", "/v1/usage"),
     ("get", "/v1/deployments"),
     ("get", "/v1/deployments/{name}"),
     ("put", "/v1/deployments/{name}"),
@@ -85,10 +90,26 @@ const ROUTES: [(&str, &str); 66] = [
     ("get", "/readyz"),
     ("get", "/metrics"),
     ("get", "/openapi.json"),
+    ("get", "/problems/{kind}"),
     // Outside the document: what the router answers by itself.
     ("head", "/healthz"),
     ("head", "/v1/deployments"),
 ];
+
+/// The same with the canonical paths of deployments.
+fn routes() -> Vec<(&'static str, String)> {
+    let own = ROUTES
+        .iter()
+        .map(|(method, path)| (*method, (*path).to_owned()));
+    let canonical = ROUTES.iter().filter_map(|(method, path)| {
+        let end = path.strip_prefix("/v1/deployments")?;
+        Some((
+            *method,
+            format!("/v1/namespaces/{{namespace}}/deployments{end}"),
+        ))
+    });
+    own.chain(canonical).collect()
+}
 
 const JOB: &str = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: a}\nspec:\n  jobs:\n    j: {command: [/bin/true]}\n";
 
@@ -119,7 +140,9 @@ impl Api {
         };
         let config = Effective::load(&overrides, |_| None).unwrap().config;
         serve::make_folders(&config).unwrap();
-        let parts = serve::start(&config).await.unwrap();
+        let parts = serve::start(&config, &serve::Beginning::new("", config.data.clone()))
+            .await
+            .unwrap();
         let readiness = Readiness::starting();
         let app = App::new(
             parts.handles(),
@@ -255,10 +278,10 @@ async fn the_document_describes_exactly_what_is_there() {
         }
     }
     described.remove(&("get".to_owned(), "/v1/defect".to_owned()));
-    let wanted: BTreeSet<_> = ROUTES
-        .iter()
+    let wanted: BTreeSet<_> = routes()
+        .into_iter()
         .filter(|(m, _)| *m != "head")
-        .map(|(m, p)| ((*m).to_owned(), (*p).to_owned()))
+        .map(|(m, p)| (m.to_owned(), p))
         .collect();
     assert_eq!(described, wanted);
     // No reference leads nowhere.
@@ -270,12 +293,14 @@ async fn the_document_describes_exactly_what_is_there() {
     {
         assert!(document.pointer(reference).is_some(), "{reference}");
     }
-    for (method, path) in ROUTES {
+    for (method, path) in routes() {
         let answer = api
             .request(
                 method,
                 &path
+                    .replace("{namespace}", "default")
                     .replace("{name}", "a")
+                    .replace("{kind}", "conflict")
                     .replace("{id}", "d-1")
                     .replace("{generation}", "1"),
             )
@@ -360,7 +385,7 @@ async fn whatever_goes_wrong_is_told_as_a_problem() {
         (api.put("a", "").body(big), 413, Kind::InvalidRequest),
         (api.put("a", "").body(stuck), 408, Kind::InvalidRequest),
         (
-            api.put("a", JOB).header("if-match", "3"),
+            api.put("a", JOB).header("if-match", "\"3\""),
             412,
             Kind::GenerationMismatch,
         ),
@@ -438,7 +463,7 @@ async fn whatever_goes_wrong_is_told_as_a_problem() {
         .json()
         .await
         .unwrap();
-    assert_eq!(list, Value::Array(vec![]));
+    assert_eq!(list["items"], Value::Array(vec![]));
     api.app.readiness.ready();
     assert_eq!(
         api.request("get", "/readyz").send().await.unwrap().status(),
@@ -479,7 +504,8 @@ async fn a_deployment_is_written_once_per_change() {
         412
     );
     let read = api.request("get", &location).send().await.unwrap();
-    assert_eq!(read.headers()[header::ETAG], "\"1\"");
+    let tag = read.headers()[header::ETAG].to_str().unwrap().to_owned();
+    assert!(tag.starts_with("\"1-"), "{tag}");
     let view: Value = read.json().await.unwrap();
     assert_eq!(
         (view["name"].as_str(), view["generation"].as_u64()),
@@ -487,6 +513,7 @@ async fn a_deployment_is_written_once_per_change() {
     );
     let metrics = api
         .request("get", "/metrics")
+        .header("accept", "application/openmetrics-text")
         .send()
         .await
         .unwrap()
@@ -496,13 +523,13 @@ async fn a_deployment_is_written_once_per_change() {
     let line = "tradewind_http_requests_total{method=\"PUT\",route=\"/v1/deployments/{name}\",status=\"202\"} 1";
     assert!(
         metrics.contains(line)
-            && metrics.contains("tradewind_deployments{status=")
+            && metrics.contains("tradewind_deployments{namespace=")
             && metrics.ends_with("# EOF\n"),
         "{metrics}"
     );
     assert_eq!(
         api.request("delete", &location)
-            .header("if-match", "\"1\"")
+            .header("if-match", tag)
             .send()
             .await
             .unwrap()
@@ -546,7 +573,11 @@ async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
         for (name, value, rule) in cases.into_iter().filter(|(name, ..)| named.contains(name)) {
             let request = api.request(
                 "get",
-                &format!("{}?{name}={value}", path.replace("{name}", "a")),
+                &format!(
+                    "{}?{name}={value}",
+                    path.replace("{namespace}", "default")
+                        .replace("{name}", "a")
+                ),
             );
             let (problem, _) = problem(request).await;
             assert_eq!(
@@ -560,7 +591,7 @@ async fn a_bad_parameter_of_a_list_is_named_with_its_value() {
             assert!(told, "{path} {name}: {}", problem.detail);
         }
     }
-    assert_eq!(lists, 14);
+    assert_eq!(lists, 18);
     api.stop().await;
 }
 

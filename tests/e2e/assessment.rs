@@ -113,7 +113,10 @@ async fn targets_pin_services_to_three_clouds_and_platforms_are_labels() -> Resu
         )?,
     ])?;
     let listed: Value = serde_json::from_str(&daemon.run(&["-o", "json", "get"])?)?;
-    let places = listed[0]["places"].as_array().cloned().unwrap_or_default();
+    let places = listed["items"][0]["places"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     assert_eq!(
         places,
         [
@@ -186,7 +189,7 @@ async fn the_report_is_a_page_that_needs_nothing_else() -> Result<()> {
             && page.contains("prefers-color-scheme: dark")
     );
     for cell in [
-        "aws/", "azure/", "google/", "$0.50", "$0.30", "$0.20", ">2<", ">8<", ">1<", "$1.00",
+        "aws/", "azure/", "google/", "$0.50", "$0.30", "$0.20", ">2<", "R 8<", ">1<", "$1.00",
         "$4.00", "$0.60", "$1.20", "$0.40",
     ] {
         assert!(page.contains(cell), "{cell} is missing in:\n{page}");
@@ -293,7 +296,7 @@ async fn what_was_measured_is_reported_beside_the_quotes_and_survives_a_restart(
     );
     let table = daemon.run(&["assess", "--cpu", "1", "--memory", "1Gi"])?;
     assert!(
-        table.contains("7000 quoted") && table.contains("measured 2x"),
+        table.contains("7 s quoted") && table.contains("measured 2 times"),
         "{table}"
     );
     Ok(())

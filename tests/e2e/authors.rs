@@ -50,7 +50,7 @@ async fn a_new_policy_is_built_dropped_in_and_decides() -> Result<()> {
     let manifest = web("app", 1, "x").replace("spec:\n", "spec:\n  policy: mine\n");
     daemon.put("app", &manifest).await?;
     daemon.running("app").await?;
-    let decisions = daemon.get("/v1/decisions").await?;
+    let decisions = daemon.list("/v1/decisions").await?;
     assert_eq!(decisions[0]["policy"]["instance"], "mine", "{decisions:#}");
     Ok(())
 }

@@ -100,7 +100,7 @@ async fn a_broken_policy_returns_by_itself_and_no_decision_suffers() -> Result<(
     );
     assert_eq!(serving(&daemon, "cheapest").await?, before);
     // Each was decided by the old version where the new one failed, and its record says by whom.
-    let decisions = daemon.get("/v1/decisions?limit=500").await?;
+    let decisions = daemon.list("/v1/decisions?limit=500").await?;
     let by_old = decisions
         .as_array()
         .is_some_and(|all| all.iter().all(|d| d["policy"]["component"] == *before));
@@ -270,7 +270,7 @@ async fn what_a_new_provider_has_made_goes_back_to_the_old_one() -> Result<()> {
             "none was made anew: {running:#}"
         );
     }
-    let placed = daemon.get("/v1/events?limit=500").await?;
+    let placed = daemon.list("/v1/events?limit=500").await?;
     let placed = placed.as_array().map_or(0, |all| {
         all.iter()
             .filter(|e| e["reason"] == "AllocationPlaced")

@@ -555,7 +555,7 @@ fn what_the_daemon_would_not_load_does_not_conform() -> Result<()> {
         .output()?;
     assert_eq!(
         unknown.status.code(),
-        Some(2),
+        Some(64),
         "{}",
         String::from_utf8_lossy(&unknown.stderr)
     );

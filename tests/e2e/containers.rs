@@ -267,8 +267,8 @@ async fn secrets_enter_as_files_and_variables_and_show_nowhere_else() -> Result<
     let told = format!(
         "{}{}{}{}",
         daemon.get("/v1/deployments/other").await?,
-        daemon.get("/v1/events?limit=1000").await?,
-        daemon.get("/v1/decisions").await?,
+        daemon.list("/v1/events?limit=1000").await?,
+        daemon.list("/v1/decisions").await?,
         daemon.log()
     );
     for value in VALUES {
@@ -797,7 +797,7 @@ async fn names_at_their_limits_and_what_an_engine_refuses_of_one_workload_keep_n
         .until(&at("bystander"), "running", |d| d["status"] == "running")
         .await?;
     let regions = daemon.get("/v1/regions").await?;
-    assert_eq!(regions["regions"][0]["circuit"], "closed", "{regions:#}");
+    assert_eq!(regions["items"][0]["circuit"], "closed", "{regions:#}");
     let shown = format!("{regions}{}", daemon.run(&["regions"])?);
     for private in [
         "rival",
@@ -810,7 +810,7 @@ async fn names_at_their_limits_and_what_an_engine_refuses_of_one_workload_keep_n
         assert!(!shown.contains(private), "{private} shows in {shown}");
     }
     assert_eq!(
-        regions["regions"][0]["cooling"],
+        regions["items"][0]["cooling"],
         serde_json::json!([]),
         "{regions:#}"
     );
@@ -1058,7 +1058,7 @@ async fn a_published_port_that_a_stranger_has_is_one_task_s_trouble() -> Result<
     daemon.running("open").await?;
     let regions = daemon.get("/v1/regions").await?;
     ensure!(
-        regions["regions"][0]["cooling"] == serde_json::json!([]),
+        regions["items"][0]["cooling"] == serde_json::json!([]),
         "{regions:#}"
     );
 

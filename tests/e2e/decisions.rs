@@ -39,7 +39,7 @@ fn configure(daemon: &mut Daemon, settings: &str) -> Result<()> {
 
 async fn decision(daemon: &Daemon, deployment: &str) -> Result<Value> {
     let mut all = daemon
-        .get(&format!("/v1/decisions?deployment={deployment}"))
+        .list(&format!("/v1/decisions?deployment={deployment}"))
         .await?;
     Ok(all[0].take())
 }
@@ -122,7 +122,7 @@ async fn a_decision_replays_after_a_restart_and_after_its_policy_was_replaced() 
         "{other:#}"
     );
     assert!(
-        daemon.get("/v1/plugins").await?["plugins"]
+        daemon.get("/v1/plugins").await?["items"]
             .as_array()
             .is_some_and(|all| all.len() == 3),
         "it has not become active"
@@ -233,7 +233,8 @@ async fn the_answer_flips_at_the_price_that_explain_tells() -> Result<()> {
     let table = daemon.run(&["explain", "app"])?;
     assert!(
         table.contains("dear/r")
-            && table.contains("or below (now $0.90)")
+            && table.contains("(now $0.90)")
+            && table.contains(" below ")
             && table.contains("tiny/r"),
         "{table}"
     );
@@ -254,7 +255,7 @@ async fn the_answer_flips_at_the_price_that_explain_tells() -> Result<()> {
         )?;
         let wanted: tradewind_core::units::MicroUsd = text.parse()?;
         let shown = |o: &Value| {
-            let all = o["offers"].as_array().into_iter().flatten();
+            let all = o["items"].as_array().into_iter().flatten();
             let mut of = all.filter(|o| o["provider"] == provider);
             of.any(|o| {
                 serde_json::from_value(o["price"].clone())
@@ -293,7 +294,7 @@ async fn a_policy_that_breaks_a_rule_is_refused_with_its_row_and_may_have_a_stan
         std::fs::write(daemon.plugins().join(format!("{mode}.toml")), text)?;
     }
     let active = |seen: &Value, mode: &str| {
-        let all = seen["plugins"].as_array();
+        let all = seen["items"].as_array();
         all.is_some_and(|all| {
             all.iter()
                 .any(|p| p["instance"] == mode && p["state"] == "active")
@@ -343,7 +344,7 @@ async fn a_policy_that_breaks_a_rule_is_refused_with_its_row_and_may_have_a_stan
             "{made:#}"
         );
         let events = daemon
-            .get(&format!("/v1/deployments/{name}/events"))
+            .list(&format!("/v1/deployments/{name}/events"))
             .await?;
         let fell =
             events.as_array().into_iter().flatten().any(|e| {

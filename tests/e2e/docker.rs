@@ -109,7 +109,7 @@ async fn an_image_is_pulled_by_the_credential_of_its_registry_and_who_has_none_i
         ensure!(
             !daemon.log().contains(secret)
                 && !daemon
-                    .get("/v1/events?limit=1000")
+                    .list("/v1/events?limit=1000")
                     .await?
                     .to_string()
                     .contains(secret),

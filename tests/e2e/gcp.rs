@@ -156,7 +156,7 @@ async fn what_one_zone_can_not_supply_comes_from_another_and_a_quota_is_told() -
     );
     assert!(
         daemon
-            .get("/v1/events?limit=1000")
+            .list("/v1/events?limit=1000")
             .await?
             .to_string()
             .contains("enough resources")

@@ -75,6 +75,13 @@ async fn every_metric_is_in_the_reference() -> Result<()> {
     let settings = "[tls]\nself-signed = true\n";
     let daemon = Daemon::configured(&["cheapest", "simulated"], &CLOUDS, settings)?;
     daemon.run(&["apply", "-f", &daemon.file("web.yaml", WEB)?])?;
+    // An update that waits, and a budget.
+    let canary = "spec:\n  update: {strategy: canary, steps: [{weight: 50%}]}\n";
+    let canary = WEB
+        .replace("spec:\n", canary)
+        .replace("replicas:", "env: {A: b}\n      replicas:");
+    daemon.run(&["apply", "-f", &daemon.file("canary.yaml", &canary)?])?;
+    daemon.run(&["namespace", "set", "-f", &daemon.file("team.yaml", TEAM)?])?;
     let certificate = std::fs::read(daemon.data().join("tls/certificate.pem"))?;
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -84,6 +91,7 @@ async fn every_metric_is_in_the_reference() -> Result<()> {
     ensure!(refused.status() == reqwest::StatusCode::UNAUTHORIZED);
 
     let metrics = http.get(daemon.url("/metrics"));
+    let metrics = metrics.header("accept", "application/openmetrics-text");
     let metrics = metrics.bearer_auth(daemon.admin_token()?).send().await?;
     let text = metrics.error_for_status()?.text().await?;
     let rows = families(&text)?.into_iter().map(|(name, family)| {
@@ -108,6 +116,8 @@ async fn every_metric_is_in_the_reference() -> Result<()> {
         )],
     )
 }
+
+const TEAM: &str = "apiVersion: tradewind.dev/v1\nkind: Namespace\nmetadata: {name: team}\nspec: {budget: {hourly: 1}}\n";
 
 const WEB: &str = include_str!("../golden/web.yaml");
 
@@ -183,10 +193,7 @@ fn steady(text: &str) -> Result<String> {
         (r"\b\d{4}-\d\d-\d\dT[0-9:.]+Z\b", "TIME"),
         (r"\b(sha256:)?[0-9a-f]{12,64}\b", "DIGEST"),
         (r"\b127\.0\.0\.1:\d+\b", "ADDRESS"),
-        (r"\b\d+(\.\d+)? ?[mµ]?s\b", "AGE"),
-        (r"\bnow\n", "AGE\n"),
-        // Whether a poll has come in between.
-        (r"\d+ +\d+ +AGE *\n", "CALLS  FAILURES  AGE\n"),
+        (r"\b(\d+[dhm])*\d+(\.\d+)? ?[mµ]?s\b", "AGE"),
         (r"[^\n]*AllocationStarting[^\n]*\n", ""),
         (r" {2,}", "  "),
         (r" +\n", "\n"),

@@ -34,7 +34,7 @@ async fn a_stream_that_breaks_off_misses_and_repeats_nothing() -> Result<()> {
     for name in ["a", "b", "c"] {
         daemon.running(name).await?;
     }
-    let listed = daemon.get("/v1/events?limit=10000").await?;
+    let listed = daemon.list("/v1/events?limit=10000").await?;
     let all: Vec<String> = listed
         .as_array()
         .context("no list")?
@@ -84,7 +84,7 @@ async fn an_event_tells_what_led_to_it_and_what_it_changed() -> Result<()> {
     let made = answer.headers()["x-request-id"].to_str()?.to_owned();
     assert!(made.starts_with("r-"), "{made}");
     daemon.running("app").await?;
-    let events = daemon.get("/v1/deployments/app/events?limit=1000").await?;
+    let events = daemon.list("/v1/deployments/app/events?limit=1000").await?;
     let find = |reason: &str| {
         events
             .as_array()
@@ -196,7 +196,10 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
     daemon.put("web", &web("web", 1, "mine")).await?;
     daemon.running("web").await?;
     let decided: Value = serde_json::from_str(&daemon.run(&["-o", "json", "decisions", "web"])?)?;
-    let id = decided[0]["id"].as_str().context("no decision")?.to_owned();
+    let id = decided["items"][0]["id"]
+        .as_str()
+        .context("no decision")?
+        .to_owned();
     let bulk = |i: usize| {
         format!(
             "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: b{i}, namespace: bulk}}, spec: {{jobs: {{j: \
@@ -222,7 +225,7 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
             .error_for_status()?;
     }
     daemon
-        .until_at("/v1/deployments?namespace=bulk", "gone", |all| {
+        .until_list("/v1/deployments?namespace=bulk", "gone", |all| {
             all.as_array().is_some_and(Vec::is_empty)
         })
         .await?;
@@ -236,7 +239,7 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
             .is_some_and(|events| events.len() <= 20 + 4 * 5)
     };
     daemon
-        .until_at("/v1/events?limit=10000", "brought down to its limit", few)
+        .until_list("/v1/events?limit=10000", "brought down to its limit", few)
         .await?;
     let few = |decisions: &Value| {
         decisions
@@ -244,10 +247,10 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
             .is_some_and(|decisions| decisions.len() <= 3 + 1)
     };
     daemon
-        .until_at("/v1/decisions?limit=1000", "brought down to its limit", few)
+        .until_list("/v1/decisions?limit=1000", "brought down to its limit", few)
         .await?;
     let count =
-        async |path: &str| anyhow::Ok(daemon.get(path).await?.as_array().map_or(0, Vec::len));
+        async |path: &str| anyhow::Ok(daemon.list(path).await?.as_array().map_or(0, Vec::len));
 
     assert!(
         count("/v1/deployments/web/events").await? >= 5,
@@ -264,6 +267,6 @@ async fn a_bulk_of_one_erases_nothing_of_another() -> Result<()> {
     assert!(explained.contains("local"), "{explained}");
     daemon.run(&["replay", &id])?;
     let decided: Value = serde_json::from_str(&daemon.run(&["-o", "json", "decisions", "web"])?)?;
-    assert_eq!(decided[0]["id"], id.as_str(), "{decided:#}");
+    assert_eq!(decided["items"][0]["id"], id.as_str(), "{decided:#}");
     Ok(())
 }

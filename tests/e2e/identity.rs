@@ -111,6 +111,7 @@ fn operations(daemon: &Daemon, document: &Value) -> Result<Vec<Operation>> {
             let parts = path.split('/').map(|part| match part {
                 "{namespace}" => "default",
                 "{id}" => "d-absent",
+                "{kind}" => "conflict",
                 part if part.starts_with('{') => "absent",
                 part => part,
             });
@@ -242,7 +243,7 @@ async fn a_token_sees_its_namespaces_alone() -> Result<()> {
         })
         .await?;
     let (_, list) = get("/v1/deployments").await?;
-    let names: Vec<_> = list
+    let names: Vec<_> = list["items"]
         .as_array()
         .into_iter()
         .flatten()
@@ -251,14 +252,15 @@ async fn a_token_sees_its_namespaces_alone() -> Result<()> {
     assert_eq!(names, [Some("theirs")]);
     let (_, events) = get("/v1/events").await?;
     assert!(
-        events
+        events["items"]
             .as_array()
             .is_some_and(|e| !e.is_empty() && e.iter().all(|e| e["namespace"] == "team")),
         "{events:#}"
     );
     let (_, decisions) = get("/v1/decisions").await?;
     assert!(
-        decisions[0]["tasks"][0]["namespace"] == "team" && !decisions.to_string().contains("ours"),
+        decisions["items"][0]["tasks"][0]["namespace"] == "team"
+            && !decisions.to_string().contains("ours"),
         "{decisions:#}"
     );
     for path in [
@@ -342,7 +344,7 @@ async fn tokens_are_handed_out_by_the_command_line() -> Result<()> {
     let job = "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {name: j, namespace: team}\nspec: {jobs: {j: {command: [a]}}}\n";
     let file = daemon.file("j.yaml", job)?;
     assert!(as_ci(&["apply", "--detach", "-f", &file])?.status.success());
-    let events = daemon.get("/v1/events?namespace=team").await?;
+    let events = daemon.list("/v1/events?namespace=team").await?;
     assert_eq!(
         (&events[0]["reason"], &events[0]["actor"]),
         (&json!("DeploymentCreated"), &json!("token:ci")),
@@ -387,7 +389,7 @@ async fn tokens_are_handed_out_by_the_command_line() -> Result<()> {
         .await?
         .json()
         .await?;
-    let names: Vec<_> = listed
+    let names: Vec<_> = listed["items"]
         .as_array()
         .into_iter()
         .flatten()
@@ -413,7 +415,7 @@ async fn tokens_are_kept_secret() -> Result<()> {
         json!({"name": "other", "role": "viewer", "namespaces": ["*"]}),
     )
     .await?;
-    daemon.get("/v1/tokens").await?;
+    daemon.list("/v1/tokens").await?;
     let log = daemon.log();
     assert!(!log.contains(&first) && !log.contains(&other));
 

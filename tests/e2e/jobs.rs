@@ -80,6 +80,59 @@ async fn a_job_that_fails_is_retried_and_then_failed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_job_runs_by_its_schedule_and_by_hand() -> Result<()> {
+    let mut daemon = Daemon::local()?;
+    let trace = daemon.shared().join("trace");
+    let script = format!("echo ran >> {}", trace.display());
+    let file = daemon.file(
+        "cron.yaml",
+        &job("cron", &script, ", schedule: \"* * * * *\""),
+    )?;
+    let plan = daemon.run(&["plan", "-f", &file])?;
+    ensure!(
+        plan.contains("runs at \"* * * * *\" (UTC), next "),
+        "{plan}"
+    );
+    daemon.run(&["apply", "-f", &file])?;
+    daemon.run(&["run", "cron", "work"])?;
+    // A minute at most until the schedule's own run, and the daemon is killed meanwhile.
+    daemon.kill()?;
+    daemon.launch()?;
+    let both = |d: &serde_json::Value| {
+        let runs = d["tasks"][0]["schedule"]["runs"].as_array();
+        runs.is_some_and(|all| all.len() > 1 && all.iter().all(|run| run["outcome"] == "succeeded"))
+    };
+    let done = match daemon.until("cron", "run twice", both).await {
+        Ok(done) => done,
+        // The minute may have ended with the patience.
+        Err(_) => daemon.until("cron", "run twice", both).await?,
+    };
+    let runs = &done["tasks"][0]["schedule"]["runs"];
+    let by_hand = |run: &serde_json::Value| run["scheduledAt"].is_null();
+    assert!(
+        by_hand(&runs[runs.as_array().map_or(0, Vec::len) - 1]),
+        "{runs:#}"
+    );
+    assert!(!by_hand(&runs[0]), "{runs:#}");
+    let ran = std::fs::read_to_string(&trace)?.lines().count();
+    ensure!(ran >= 2, "each run ran: {ran}");
+    let shown = daemon.run(&["describe", "cron"])?;
+    ensure!(
+        shown.contains("* * * * * (UTC), next ") && shown.contains("by hand"),
+        "{shown}"
+    );
+    let wrong = job("cron", &script, ", schedule: \"61 * * * *\"");
+    let output = daemon.cli(&["apply", "-f", &daemon.file("wrong.yaml", &wrong)?])?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    ensure!(
+        told.contains("spec.jobs.work.schedule: \"61 * * * *\" is not a cron expression"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_job_past_its_deadline_is_ended() -> Result<()> {
     let daemon = Daemon::local()?;
     daemon
@@ -157,7 +210,7 @@ async fn a_job_that_has_ended_is_run_again() -> Result<()> {
         "ran\nran\nran\n",
         "a restart of the daemon runs nothing again"
     );
-    let revisions = daemon.get("/v1/deployments/again/revisions").await?;
+    let revisions = daemon.list("/v1/deployments/again/revisions").await?;
     assert_eq!(
         (
             &revisions[0]["cause"],
@@ -247,7 +300,7 @@ async fn a_deadline_is_of_all_attempts_together_and_apply_says_so() -> Result<()
     );
     let failed = |r: &serde_json::Value| r[0]["outcome"] == "failed";
     let revisions = daemon
-        .until_at("/v1/deployments/slow/revisions", "failed", failed)
+        .until_list("/v1/deployments/slow/revisions", "failed", failed)
         .await?;
     let reason = revisions[0]["reason"].to_string();
     assert!(reason.contains("leaves no time"), "{revisions:#}");
@@ -363,7 +416,7 @@ async fn numbers_and_durations_mean_what_is_written() -> Result<()> {
     ] {
         let output = daemon.cli(command)?;
         let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{command:?}: {told}");
+        assert_eq!(output.status.code(), Some(64), "{command:?}: {told}");
         assert!(
             told.contains("m for minutes") || told.contains("90d"),
             "{command:?}: {told}"

@@ -173,7 +173,7 @@ async fn a_service_is_deployed_resized_changed_and_removed_whole() -> Result<()>
 
     for shown in [
         daemon.get("/v1/deployments/shop").await?,
-        daemon.get("/v1/events?limit=1000").await?,
+        daemon.list("/v1/events?limit=1000").await?,
     ] {
         assert!(!shown.to_string().contains(CANARY));
     }

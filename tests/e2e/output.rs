@@ -38,14 +38,14 @@ fn workload(name: &str, kind: &str, image: &str, script: &str) -> String {
 }
 
 /// A command that goes on, and the lines that it prints.
-struct Following {
+pub(crate) struct Following {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Following {
     /// It finds the daemon by its data folder, as a user's shell on the same machine does.
-    fn start(daemon: &Daemon, arguments: &[&str]) -> Result<Self> {
+    pub(crate) fn start(daemon: &Daemon, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(binary());
         command
             .arg("--data")
@@ -69,12 +69,12 @@ impl Following {
         Ok(Self { child, lines })
     }
 
-    fn next(&self) -> Result<String> {
+    pub(crate) fn next(&self) -> Result<String> {
         self.lines.recv_timeout(PATIENCE).context("no further line")
     }
 
     /// Its exit code and what it printed to standard error.
-    fn end(&mut self) -> Result<(Option<i32>, String)> {
+    pub(crate) fn end(&mut self) -> Result<(Option<i32>, String)> {
         let status = eventually_blocking("it ends", || Ok(self.child.try_wait()?))?;
         let mut told = String::new();
         self.child
@@ -621,7 +621,7 @@ async fn compiled_code_that_was_damaged_or_mixed_up_is_never_run() -> Result<()>
     let mut daemon = Daemon::local()?;
     let served = |daemon: &Daemon| -> Result<Vec<(String, String)>> {
         let listed: Value = serde_json::from_str(&daemon.run(&["plugin", "list", "-o", "json"])?)?;
-        let all = listed["plugins"]
+        let all = listed["items"]
             .as_array()
             .or(listed.as_array())
             .context("plugins")?;

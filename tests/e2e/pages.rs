@@ -230,7 +230,10 @@ fn schema(file: &str) -> Result<jsonschema::Validator> {
     let output = Command::new(binary())
         .args(["plugin", "inspect", "-o", "json", "--data"])
         .arg(folder.path())
-        .arg(component(file.trim_end_matches(".wasm")))
+        .arg(component(
+            file.trim_end_matches(".wasm")
+                .trim_start_matches("builtin:"),
+        ))
         .output()?;
     ensure!(
         output.status.success(),

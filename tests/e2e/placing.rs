@@ -48,7 +48,7 @@ fn message(deployment: &Value) -> &str {
 }
 
 fn cooling(regions: &Value) -> Vec<&Value> {
-    regions["regions"]
+    regions["items"]
         .as_array()
         .into_iter()
         .flatten()
@@ -110,7 +110,7 @@ async fn limits_are_no_claim_on_the_machine() -> Result<()> {
         daemon.put(name, &app(name, "limits: {cpu: 4}")).await?;
         daemon.running(name).await?;
     }
-    let free = |offers: &Value| offers["offers"][0]["freeCpu"].as_u64();
+    let free = |offers: &Value| offers["items"][0]["freeCpu"].as_u64();
     daemon
         .until_at("/v1/offers", "asked again", |offers| {
             free(offers) == Some(700)
@@ -310,7 +310,7 @@ async fn what_one_provider_can_not_run_goes_to_another() -> Result<()> {
     // Anew, with both of them there.
     daemon.put("again", &app("again", "user: \"1000\"")).await?;
     ensure!(daemon.running("again").await?["places"] == json!(["sim/r"]));
-    let decisions = daemon.get("/v1/decisions?deployment=again").await?;
+    let decisions = daemon.list("/v1/decisions?deployment=again").await?;
     ensure!(
         decisions[0]["tasks"][0]["excluded"][0]["reason"] == why,
         "{decisions:#}"
@@ -349,7 +349,7 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
             d["places"] == json!(["dear/r"])
         })
         .await?;
-    let first = daemon.get("/v1/decisions?deployment=shop").await?[0].take();
+    let first = daemon.list("/v1/decisions?deployment=shop").await?[0].take();
     ensure!(first["unanswered"] == json!(["late"]), "{first:#}");
     ensure!(daemon.run(&["describe", "shop"])?.contains(told));
 
@@ -359,7 +359,7 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
         })
         .await?;
     ensure!(moved["generation"] == 1 && moved["ready"] == 2, "{moved:#}");
-    let events = daemon.get("/v1/deployments/shop/events?limit=200").await?;
+    let events = daemon.list("/v1/deployments/shop/events?limit=200").await?;
     let begun: Vec<&Value> = events
         .as_array()
         .into_iter()
@@ -381,7 +381,8 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
 async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_a_restart()
 -> Result<()> {
     let late = FixtureCloud::start(Config::default())?;
-    let instance = late.instance_with("timeout = \"60s\"");
+    // A request that hangs is never answered: it ends with this, and one half a minute later is.
+    let instance = late.instance_with("timeout = \"10s\"");
     let mut daemon = Daemon::start(
         &["cheapest", "rest", "simulated"],
         &[("late", &instance), ("dear", &cloud("0.90", ""))],
@@ -416,7 +417,7 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_
         !described.contains(told),
         "it stands on a decision with all providers: {described}"
     );
-    let events = daemon.get("/v1/deployments/shop/events?limit=200").await?;
+    let events = daemon.list("/v1/deployments/shop/events?limit=200").await?;
     let begun = events
         .as_array()
         .into_iter()

@@ -194,7 +194,7 @@ async fn a_plan_is_approved_by_somebody_else_and_refused_when_a_price_moved() ->
     let decision = plan["plan"]["reasons"][0]["chosen"][0]["region"].clone();
     assert_eq!(decision, "east");
     // The decision of then is the decision of now, and can be replayed.
-    let decisions = daemon.get("/v1/decisions?deployment=app").await?;
+    let decisions = daemon.list("/v1/decisions?deployment=app").await?;
     let id = decisions[0]["id"].as_str().context("no decision")?;
     ensure!(
         decisions.as_array().is_some_and(|all| all.len() == 1),
@@ -294,7 +294,7 @@ async fn a_plan_is_approved_by_somebody_else_and_refused_when_a_price_moved() ->
     daemon.gone("app").await?;
     ensure!(cloud.live_of("app").is_empty(), "{:?}", cloud.ledger());
 
-    let events = daemon.get("/v1/events?limit=500").await?;
+    let events = daemon.list("/v1/events?limit=500").await?;
     let by = |reason: &str| {
         events
             .as_array()

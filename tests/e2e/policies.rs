@@ -54,7 +54,7 @@ async fn weighing_cost_resources_and_time_chooses_google_cloud() -> Result<()> {
     daemon
         .until("e1", "placed", |d| d["places"] == json!(["google/r"]))
         .await?;
-    let decision = daemon.get("/v1/decisions").await?[0].clone();
+    let decision = daemon.list("/v1/decisions").await?[0].clone();
     assert_eq!(decision["policy"]["instance"], "weighted", "{decision:#}");
     assert_eq!(
         decision["tasks"][0]["chosen"][0]["score"], 0.0,
@@ -127,7 +127,7 @@ async fn demand_meets_capacity_at_the_least_cost_or_is_said_to_be_too_much() -> 
             d["places"] == json!(["node-1/r", "node-2/r"])
         })
         .await?;
-    let decision = daemon.get("/v1/decisions").await?[0].clone();
+    let decision = daemon.list("/v1/decisions").await?[0].clone();
     assert_eq!(
         decision["lowerBound"], "3.00",
         "three dollars a second, and no way to do it for less: {decision:#}"

@@ -126,7 +126,7 @@ async fn a_service_goes_where_its_month_costs_least_whatever_the_policy() -> Res
         ["0.05", "0.049999"].contains(&at),
         "as dear as the other one, or a little less: {cheaper:#}"
     );
-    let id = daemon.get("/v1/decisions?deployment=web").await?[0]["id"]
+    let id = daemon.list("/v1/decisions?deployment=web").await?[0]["id"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
@@ -196,7 +196,7 @@ async fn what_nobody_has_set_a_price_for_does_not_cost_nothing_in_silence() -> R
         &[("local", LOCAL), ("plain", PLAIN)],
     )?;
     let source = |offers: &Value| -> String {
-        let all = offers["offers"].as_array().into_iter().flatten();
+        let all = offers["items"].as_array().into_iter().flatten();
         all.filter(|o| o["provider"] == "local")
             .filter_map(|o| o["source"].as_str())
             .collect()
@@ -212,7 +212,7 @@ async fn what_nobody_has_set_a_price_for_does_not_cost_nothing_in_silence() -> R
     assert!(daemon.run(&["plan", "-f", &file])?.contains(said));
     daemon.put("web", &web).await?;
     daemon.running("web").await?;
-    let decision = daemon.get("/v1/decisions?deployment=web").await?[0].take();
+    let decision = daemon.list("/v1/decisions?deployment=web").await?[0].take();
     assert_eq!(decision["certificate"]["unpriced"], 2, "{decision:#}");
     assert_eq!(
         decision["tasks"][0]["chosen"][0]["quote"]["source"], "no price set",
@@ -493,7 +493,7 @@ async fn a_price_or_size_that_can_not_be_read_displaces_no_good_instance_file() 
     let daemon = try_edits(&["simulated", "process", "aws", "spot"]).await?;
     let offers = daemon.get("/v1/offers").await?;
     for provider in ["simulated", "process"] {
-        let price = offers["offers"]
+        let price = offers["items"]
             .as_array()
             .and_then(|all| all.iter().find(|o| o["provider"] == provider))
             .map(|o| &o["price"]);

@@ -30,7 +30,7 @@ fn who_waits_for_a_daemon_is_told_that_it_is_ready_or_why_not() -> Result<()> {
     ensure!(
         refused.status.code() == Some(7)
             && told.contains("not ready after 100ms: none runs with this data folder")
-            && told.contains("tradewind serve"),
+            && told.contains(" serve`"),
         "{:?}: {told}",
         refused.status
     );

@@ -103,7 +103,7 @@ async fn the_next_decision_uses_the_new_policy_and_a_bad_file_never_does() -> Re
         events.contains("PluginLoaded") && events.contains("PluginRejected"),
         "{events}"
     );
-    let listed = daemon.run(&["plugin", "list"])?;
+    let listed = daemon.run(&["plugin", "list", "-o", "wide"])?;
     assert!(
         listed.contains("cheapest") && listed.contains("simulated"),
         "{listed}"
@@ -196,7 +196,7 @@ async fn settings_are_reloaded_like_code() -> Result<()> {
         CHEAP.replace("0.10", "9.00").as_bytes(),
     )?;
     let dear = |o: &Value| {
-        o["offers"]
+        o["items"]
             .as_array()
             .is_some_and(|offers| offers.iter().any(|o| o["price"] == "9.00"))
     };

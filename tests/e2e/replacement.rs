@@ -34,7 +34,7 @@ async fn report(
     wanted: impl Fn(&Value) -> bool,
 ) -> Result<Value> {
     let of = |view: &Value| {
-        view["services"]
+        view["items"]
             .as_array()
             .into_iter()
             .flatten()
@@ -117,7 +117,7 @@ async fn a_price_drop_beyond_the_hysteresis_moves_what_serves_without_a_failed_r
     );
     ensure!(cloud.live_of("fixed").iter().all(|i| i.region == "east"));
 
-    let events = daemon.get("/v1/deployments/app/events?limit=200").await?;
+    let events = daemon.list("/v1/deployments/app/events?limit=200").await?;
     let begun: Vec<&Value> = events
         .as_array()
         .into_iter()
@@ -172,7 +172,7 @@ async fn moves_keep_to_the_disruption_budget_and_outlive_a_restart() -> Result<(
             .count()
     };
     let seen = daemon
-        .until_at("/v1/deployments", "half moved", |view| west(view) == 1)
+        .until_list("/v1/deployments", "half moved", |view| west(view) == 1)
         .await?;
     let (moved, left) = if seen[0]["places"] == json!(["cloud/west"]) {
         ("one", "two")

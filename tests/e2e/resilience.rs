@@ -30,7 +30,7 @@ async fn is_told(daemon: &Daemon, reason: &str) -> Result<()> {
 }
 
 fn region<'a>(view: &'a Value, name: &str) -> &'a Value {
-    let regions = view["regions"].as_array().into_iter().flatten();
+    let regions = view["items"].as_array().into_iter().flatten();
     regions
         .into_iter()
         .find(|r| r["region"] == name)
@@ -124,7 +124,7 @@ async fn what_is_wanted_while_a_call_is_under_way_is_done_when_it_ends() -> Resu
     daemon.put("app", &app("app", 2, "")).await?;
     daemon
         .until_at("/v1/regions", "calling", |v| {
-            v["regions"]
+            v["items"]
                 .as_array()
                 .into_iter()
                 .flatten()

@@ -81,7 +81,7 @@ async fn a_rolling_update_fails_no_request() -> Result<()> {
 
     let diff = daemon.run(&["diff", "web", "--from", "1", "--to", "2"])?;
     assert!(
-        diff.contains("-") && diff.contains("\"GREETING\": \"second\""),
+        diff.contains("-        GREETING: first") && diff.contains("+        GREETING: second"),
         "{diff}"
     );
     daemon.run(&["rollback", "web", "--to", "1"])?;
@@ -108,7 +108,7 @@ async fn a_stack_of_which_one_service_is_bad_returns_as_a_whole_and_is_served_me
         "{back:#}"
     );
     assert_eq!(back["rollout"]["cause"], "failure");
-    let revisions = daemon.get("/v1/deployments/shop/revisions").await?;
+    let revisions = daemon.list("/v1/deployments/shop/revisions").await?;
     assert_eq!(
         (&revisions[1]["outcome"], &revisions[0]["of"]),
         (&"failed".into(), &1.into()),

@@ -46,7 +46,7 @@ async fn push(
 
 async fn scalings(daemon: &Daemon, name: &str, reason: &str) -> Result<Vec<Value>> {
     let events = daemon
-        .get(&format!("/v1/deployments/{name}/events?limit=500"))
+        .list(&format!("/v1/deployments/{name}/events?limit=500"))
         .await?;
     Ok(events
         .as_array()

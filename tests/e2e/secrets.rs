@@ -100,12 +100,12 @@ async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
             .filter_map(|one| one[field].as_str().map(str::to_owned))
             .collect()
     };
-    let deployments = names(daemon.get("/v1/deployments").await?, "name");
+    let deployments = names(daemon.list("/v1/deployments").await?, "name");
     let plugins = names(
-        daemon.get("/v1/plugins").await?["plugins"].clone(),
+        daemon.get("/v1/plugins").await?["items"].clone(),
         "instance",
     );
-    let decisions = names(daemon.get("/v1/decisions").await?, "id");
+    let decisions = names(daemon.list("/v1/decisions").await?, "id");
     let mut paths = Vec::new();
     for (path, operations) in document["paths"].as_object().context("no paths")? {
         if operations.get("get").is_none() {
@@ -115,11 +115,21 @@ async fn answers(daemon: &Daemon) -> Result<BTreeMap<String, String>> {
             Some("plugins") => &plugins,
             Some("decisions") => &decisions,
             Some("deployments") => &deployments,
+            Some("namespaces") if path.contains("{name}") && path.contains("{namespace}") => {
+                &deployments
+            }
             _ => &vec!["default".to_owned()],
         };
         if path.contains('{') {
             paths.extend(values.iter().map(|value| {
-                let path = path.replace("{generation}", "1");
+                let path = path
+                    .replace("{generation}", "1")
+                    .replace("{kind}", "conflict");
+                // The namespace of a path, where a name follows it.
+                let path = match path.contains("{name}") {
+                    true => path.replace("{namespace}", "default"),
+                    false => path,
+                };
                 let (before, rest) = path.split_once('{').unwrap_or((&path, ""));
                 format!(
                     "{before}{value}{}",
@@ -264,7 +274,7 @@ async fn canaries_are_found_only_where_they_belong() -> Result<()> {
     let searched = daemon.get("/v1/offers").await?;
     let listed = searched
         .as_array()
-        .or(searched["offers"].as_array())
+        .or(searched["items"].as_array())
         .context("no offers")?;
     for offer in listed.iter().filter(|o| {
         o["offer"]["id"]

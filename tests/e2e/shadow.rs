@@ -187,7 +187,7 @@ async fn a_shadow_tells_what_it_would_have_done_and_becomes_the_policy() -> Resu
         (&"active".into(), &started["component"]),
         "{plugin:#}"
     );
-    assert_eq!(daemon.get("/v1/shadows").await?, Value::Array(Vec::new()));
+    assert_eq!(daemon.list("/v1/shadows").await?, Value::Array(Vec::new()));
     for reason in ["ShadowStarted", "ShadowPromoted", "NamespaceLimitsSet"] {
         daemon.event(reason, |_| true).await?;
     }
@@ -301,6 +301,6 @@ async fn what_would_be_refused_as_a_plugin_is_no_shadow_either() -> Result<()> {
     )?;
     let settings = daemon.file("settings.toml", "[settings]\nspeed = 1\n")?;
     refused(&policy, &["--settings", &settings], "settings: ")?;
-    assert_eq!(daemon.get("/v1/shadows").await?, Value::Array(Vec::new()));
+    assert_eq!(daemon.list("/v1/shadows").await?, Value::Array(Vec::new()));
     Ok(())
 }

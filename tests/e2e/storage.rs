@@ -36,7 +36,7 @@ async fn a_backup_is_put_back_and_what_runs_is_found_again() -> Result<()> {
     daemon.put("stay", &web("stay", 2, "still here")).await?;
     let before = daemon.running("stay").await?;
     let place = daemon
-        .get("/v1/events")
+        .list("/v1/events")
         .await?
         .as_array()
         .and_then(|e| e.last()?["revision"].as_u64())
@@ -207,10 +207,7 @@ async fn while_the_state_takes_no_writes_reads_go_on_and_it_recovers() -> Result
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
     let problem: Value = answer.json().await?;
-    assert_eq!(
-        problem["type"], "urn:tradewind:problem:storage",
-        "{problem:#}"
-    );
+    assert_eq!(problem["type"], "/problems/storage", "{problem:#}");
     assert!(
         problem["causes"]
             .to_string()
@@ -326,7 +323,7 @@ async fn a_restore_gives_nobody_back_what_was_taken_from_them() -> Result<()> {
     );
     let unasked = force(&[])?;
     let list = told(&unasked);
-    assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
+    assert_eq!(unasked.status.code(), Some(64), "{unasked:?}");
     for shown in [
         "plugins/local.toml is granted:",
         "commands = [\"*\"]",
@@ -354,7 +351,7 @@ async fn a_restore_gives_nobody_back_what_was_taken_from_them() -> Result<()> {
         StatusCode::OK,
         "what came later was not taken back by anybody"
     );
-    let events = daemon.get("/v1/events?limit=1000").await?;
+    let events = daemon.list("/v1/events?limit=1000").await?;
     let restored = events
         .as_array()
         .into_iter()
@@ -497,7 +494,7 @@ async fn a_restored_copy_beside_a_living_original_is_stopped() -> Result<()> {
     assert!(tradewind(&["token", "reset-admin"])?.status.success());
     other.launch()?;
     other.running("stay").await?;
-    let events = other.get("/v1/events?limit=1000").await?;
+    let events = other.list("/v1/events?limit=1000").await?;
     let reasons: Vec<&str> = events
         .as_array()
         .into_iter()

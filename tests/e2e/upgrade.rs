@@ -229,7 +229,7 @@ async fn what_a_newer_daemon_has_written_is_refused_and_left_as_it_is() -> Resul
         for said in [
             key,
             "of version 99",
-            "up to 1",
+            "reads versions up to",
             "newer",
             "tradewind restore",
         ] {

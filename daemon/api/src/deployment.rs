@@ -7,11 +7,12 @@ use tradewind_core::{
     list::{Choice, Listed},
     manifest::{Manifest, Target},
     names::{AllocationId, DecisionId, DeploymentName, InstanceName, Namespace, TaskName},
+    store::Revision,
     units::{Instant, MicroUsd},
     workload::{Endpoint, Labels, Phase, Replica},
 };
 
-use crate::{Recovery, RolloutView, ScaleView};
+use crate::{Recovery, RolloutView, ScaleView, ScheduleView};
 
 /// Where a deployment, or one of its tasks, stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +123,24 @@ impl Listed for DeploymentSummary {
     }
 }
 
+/// A deployment that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentLeft {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: DeploymentName,
+}
+
+/// Who watches the list has been told of everything up to a revision. The data of the event `bookmark`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bookmark {
+    /// The revision, to watch `after`.
+    pub revision: Revision,
+}
+
 /// A deployment whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -162,6 +181,9 @@ pub struct TaskView {
     /// Present when its number of replicas follows its load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<ScaleView>,
+    /// Present when it is a job that runs by a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleView>,
     /// Why it stands so, for people. Empty: there is nothing to say.
     pub message: String,
     /// The last failure of a plugin call for this task, if it still matters.

@@ -3,6 +3,7 @@
 //! name without a look at the database. It must not know how either side travels or is kept.
 #![warn(missing_docs)]
 
+mod audit;
 mod base64;
 mod canary;
 mod command;
@@ -14,6 +15,7 @@ mod identity;
 mod logs;
 mod namespace;
 mod offer;
+mod page;
 mod plan;
 mod plugin;
 pub mod problem;
@@ -22,13 +24,17 @@ mod regions;
 mod replacement;
 mod revision;
 mod scale;
+mod schedule;
 mod shadow;
+mod usage;
 
+pub use audit::{AuditView, Kept};
 pub use canary::{Canary, CanaryEnd, CanaryStart, CanaryState, CanaryView};
 pub use command::command;
 pub use decision::{DecisionView, ExcludedView, QuoteView, RankedOffer, TaskReason};
 pub use deployment::{
-    Accepted, AllocationView, DeploymentSummary, DeploymentView, Outcome, Status, TaskView,
+    Accepted, AllocationView, Bookmark, DeploymentLeft, DeploymentSummary, DeploymentView, Outcome,
+    Status, TaskView,
 };
 pub use event::{Cause, EventView};
 pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, TaskExplanation};
@@ -38,23 +44,27 @@ pub use namespace::{
     HeldBack, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView,
     UsageView,
 };
-pub use offer::{OfferView, OffersView};
+pub use offer::{OfferView, OffersView, Unoffered};
+pub use page::{Nothing, Page};
 pub use plan::{
-    Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, Quote, Review,
-    Running, ScaleBounds, StoredPlanView, UnplacedView,
+    Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, PlannedSchedule,
+    Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
 };
 pub use plugin::{
-    CallStatistics, FolderProblem, Plugin, PluginState, PluginView, Plugins, Refused, Rejection,
-    ReloadReport, Rollback, Served,
+    CallStatistics, FolderProblem, OddFiles, Plugin, PluginState, PluginView, Plugins, Refused,
+    Rejection, ReloadReport, Rollback, Served,
 };
 pub use recovery::{Recovery, Restarts};
-pub use regions::{CoolingView, DegradedView, RegionView, RegionsView};
-pub use replacement::{ReplacementView, ReplacementsView};
+pub use regions::{CoolingView, Degraded, DegradedView, RegionView, RegionsView};
+pub use replacement::{Looked, ReplacementView, ReplacementsView};
 pub use revision::{
-    FieldChange, RevisionDiff, RevisionMark, RevisionView, RollbackTo, RolloutView,
+    DeploymentDiff, FieldChange, PauseView, RevisionDiff, RevisionMark, RevisionView, RollbackTo,
+    RolloutView,
 };
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleView, Scaled, ScaledTask};
+pub use schedule::{JobRunView, ScheduleView};
 pub use shadow::{ShadowFacts, ShadowPolicy, ShadowStart, ShadowView};
+pub use usage::ReplicaUsage;
 
 /// The parameter of a list's address that says where a page begins.
 pub const CURSOR: &str = "cursor";

@@ -14,12 +14,15 @@ use tradewind_core::{
     workload::Labels,
 };
 
+use crate::Page;
+
 /// Offers of all providers, and what became of the providers that did not answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub type OffersView = Page<OfferView, Unoffered>;
+
+/// What a list of offers says beside them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct OffersView {
-    /// The offers.
-    pub offers: Vec<OfferView>,
+pub struct Unoffered {
     /// Providers that gave no offers, and why.
     pub failures: Vec<ProviderFailure>,
 }

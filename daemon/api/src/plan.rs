@@ -12,7 +12,10 @@ use tradewind_core::{
     names::{Actor, AllocationId, DeploymentName, InstanceName, Namespace, PlanId, TaskName},
     offer::PriceUnit,
     placement::Certificate,
-    plan::{preview::ChangeAction, stored::PlanStatus},
+    plan::{
+        preview::{ChangeAction, Transition},
+        stored::PlanStatus,
+    },
     plugin::Identity,
     units::{Bytes, Instant, MicroUsd, MilliCpu},
     workload::Labels,
@@ -113,11 +116,21 @@ pub struct PlanView {
     /// The policy instance that decided, with its version and digest. Absent when nothing had to be decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Identity>,
+    /// What becomes of the deployment: created, updated, kept or destroyed. Absent: an earlier daemon stored the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ChangeAction>,
+    /// Each field of the manifest that changes, its defaults filled in on both sides. Values of variables are not shown. Empty for a
+    /// new deployment, and for a plan that an earlier daemon stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
     /// What changes, allocation by allocation.
     pub changes: Vec<ChangeView>,
     /// Tasks whose number of replicas follows their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleBounds>,
+    /// Jobs that run by a schedule: they are placed when a run begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<PlannedSchedule>,
     /// Replicas that have no place.
     pub unplaced: Vec<UnplacedView>,
     /// What the deployment costs per hour before.
@@ -126,6 +139,12 @@ pub struct PlanView {
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
+    /// What its services would cost in a month of 730 hours. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_after: Option<MicroUsd>,
+    /// What its jobs would cost for their estimated durations. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_cost: Option<MicroUsd>,
     /// How far what was decided is from the least possible. Absent when nothing had to be decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
@@ -145,12 +164,17 @@ impl From<tradewind_core::plan::preview::Preview> for PlanView {
             namespace,
             name,
             policy,
+            action,
+            fields,
             changes,
             scales,
+            schedules,
             unplaced,
             hourly_before,
             hourly_after,
             estimated_cost,
+            monthly_after,
+            jobs_cost,
             certificate,
             unanswered,
             reasons,
@@ -160,12 +184,17 @@ impl From<tradewind_core::plan::preview::Preview> for PlanView {
             namespace,
             name,
             policy,
+            action,
+            fields: fields.into_iter().map(Into::into).collect(),
             changes: changes.into_iter().map(Into::into).collect(),
             scales: scales.into_iter().map(Into::into).collect(),
+            schedules: schedules.into_iter().map(Into::into).collect(),
             unplaced: unplaced.into_iter().map(Into::into).collect(),
             hourly_before,
             hourly_after,
             estimated_cost,
+            monthly_after,
+            jobs_cost,
             certificate,
             unanswered,
             reasons: reasons.into_iter().map(Into::into).collect(),
@@ -180,6 +209,9 @@ impl From<tradewind_core::plan::preview::Preview> for PlanView {
 pub struct ChangeView {
     /// What becomes of the allocation.
     pub action: ChangeAction,
+    /// How its replicas come to the new specification. Absent: they are not updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
     /// The task's name in the deployment.
     pub task: TaskName,
     /// The provider instance.
@@ -206,6 +238,7 @@ impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
     fn from(from: tradewind_core::plan::preview::PlannedChange) -> Self {
         let tradewind_core::plan::preview::PlannedChange {
             action,
+            transition,
             task,
             provider,
             region,
@@ -219,6 +252,7 @@ impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
         } = from;
         Self {
             action,
+            transition,
             task,
             provider,
             region,
@@ -297,6 +331,38 @@ impl From<tradewind_core::plan::preview::ScaleBounds> for ScaleBounds {
             replicas,
             min,
             max,
+        }
+    }
+}
+
+/// A job that runs by a schedule, in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedSchedule {
+    /// The job's name in the deployment.
+    pub task: TaskName,
+    /// The cron expression.
+    pub cron: String,
+    /// The time zone of the expression, by its IANA name.
+    pub time_zone: String,
+    /// When the next run begins. Absent: the schedule is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Instant>,
+}
+
+impl From<tradewind_core::plan::preview::PlannedSchedule> for PlannedSchedule {
+    fn from(from: tradewind_core::plan::preview::PlannedSchedule) -> Self {
+        let tradewind_core::plan::preview::PlannedSchedule {
+            task,
+            cron,
+            time_zone,
+            next,
+        } = from;
+        Self {
+            task,
+            cron,
+            time_zone,
+            next,
         }
     }
 }

@@ -13,14 +13,15 @@ use tradewind_core::{
     units::{Bytes, Instant},
 };
 
-use crate::{CanaryEnd, CanaryView, DegradedView};
+use crate::{CanaryEnd, CanaryView, DegradedView, Page};
 
 /// Every instance, and the files that belong to none.
+pub type Plugins = Page<PluginView, OddFiles>;
+
+/// What a list of plugins says beside them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Plugins {
-    /// The instances.
-    pub plugins: Vec<PluginView>,
+pub struct OddFiles {
     /// Files in the plugin folder that can't belong to any instance, and why.
     #[serde(default)]
     pub problems: Vec<FolderProblem>,
@@ -53,6 +54,8 @@ pub struct Rollback {
 pub enum PluginState {
     /// Serves.
     Active,
+    /// It is being compiled for the first time: nothing serves yet.
+    Compiling,
     /// Removed from the folder; calls that began before still run.
     Draining,
     /// What lies in the folder is refused, and no good version is known.
@@ -63,11 +66,18 @@ pub enum PluginState {
 
 impl Choice for PluginState {
     const WHAT: &'static str = "a plugin's status";
-    const ALL: &'static [Self] = &[Self::Active, Self::Draining, Self::Rejected, Self::Removed];
+    const ALL: &'static [Self] = &[
+        Self::Active,
+        Self::Compiling,
+        Self::Draining,
+        Self::Rejected,
+        Self::Removed,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Compiling => "compiling",
             Self::Draining => "draining",
             Self::Rejected => "rejected",
             Self::Removed => "removed",
@@ -123,6 +133,9 @@ pub struct PluginView {
     pub instance: InstanceName,
     /// Whether it serves.
     pub state: PluginState,
+    /// Whether what lies in the folder is being compiled and tried now. What serves goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compiling: bool,
     /// Whether an earlier version serves because an operator rolled back.
     pub pinned: bool,
     /// Of what serves, and so on; absent when nothing does.
@@ -191,6 +204,7 @@ impl PluginView {
         let Self {
             instance,
             state,
+            compiling,
             pinned,
             kind,
             identity,
@@ -201,6 +215,7 @@ impl PluginView {
         Self {
             instance,
             state,
+            compiling,
             pinned,
             kind,
             identity,

@@ -11,12 +11,15 @@ use tradewind_core::{
     units::{Instant, Millis},
 };
 
+use crate::Page;
+
 /// Every region of every provider.
+pub type RegionsView = Page<RegionView, Degraded>;
+
+/// What a list of regions says beside them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RegionsView {
-    /// The regions.
-    pub regions: Vec<RegionView>,
+pub struct Degraded {
     /// Providers that have refused their credentials or permissions: nothing new is placed with them.
     pub degraded: Vec<DegradedView>,
 }

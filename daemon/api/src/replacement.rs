@@ -10,14 +10,17 @@ use tradewind_core::{
     units::{Instant, MicroUsd, Millis},
 };
 
-/// A look at everything that runs, by the quotes of now.
+use crate::Page;
+
+/// A look at everything that runs, by the quotes of now: services that run, whether they have opted in or not.
+pub type ReplacementsView = Page<ReplacementView, Looked>;
+
+/// What a list of replacements says beside them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ReplacementsView {
+pub struct Looked {
     /// When it was looked.
     pub at: Instant,
-    /// Services that run, whether they have opted in or not.
-    pub services: Vec<ReplacementView>,
 }
 
 /// One service.

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use tradewind_core::{
+    difference::Changed,
     manifest::Manifest,
+    names::{DeploymentName, Namespace},
     rollout::{Cause, Outcome, Rollout, Status},
     units::Instant,
 };
@@ -50,6 +52,41 @@ pub struct FieldChange {
     pub after: Option<Value>,
 }
 
+impl From<Changed> for FieldChange {
+    fn from(from: Changed) -> Self {
+        let Changed {
+            path,
+            before,
+            after,
+        } = from;
+        Self {
+            path,
+            before,
+            after,
+        }
+    }
+}
+
+/// What differs between a deployment's manifest and another one, the defaults filled in on both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentDiff {
+    /// The deployment's namespace.
+    pub namespace: Namespace,
+    /// The deployment's name.
+    pub name: DeploymentName,
+    /// The current generation. Absent: there is no such deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// The manifest of the current generation. Absent: there is no such deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Manifest>,
+    /// The manifest that was sent.
+    pub after: Manifest,
+    /// Each field that differs.
+    pub fields: Vec<FieldChange>,
+}
+
 /// Where the update to the current generation stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,6 +107,19 @@ pub struct RolloutView {
     pub reason: String,
     /// The canary step it is at, from 0.
     pub step: u32,
+    /// Who has paused it, and when. Absent: it is not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
+}
+
+/// A pause of an update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseView {
+    /// Since when.
+    pub at: Instant,
+    /// Who asked for it.
+    pub by: String,
 }
 
 impl From<&Rollout> for RolloutView {
@@ -82,6 +132,10 @@ impl From<&Rollout> for RolloutView {
             started_at: r.started_at,
             reason: r.reason.clone(),
             step: r.tasks.iter().map(|t| t.step).min().unwrap_or(0),
+            paused: r.paused.as_ref().map(|p| PauseView {
+                at: p.at,
+                by: p.by.clone(),
+            }),
         }
     }
 }
@@ -103,7 +157,7 @@ pub struct RevisionMark {
     pub of: Option<u64>,
     /// What became of the update to it.
     pub outcome: Outcome,
-    /// Why it failed or was abandoned. Empty: there is nothing to say.
+    /// Why it was asked for, failed or was abandoned. Empty: there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }

@@ -265,8 +265,12 @@ fn finish(plugin: &Plugin, module: &Path, to: PathBuf) -> Result<Built, Error> {
     })
 }
 
-/// Writes beside the file and renames over it, so that a daemon that watches the folder never sees half a component.
+/// Writes beside the file and renames over it, so that a daemon that watches the folder never sees half a component. A file that has these
+/// bytes already stays as it is.
 fn write_whole(to: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if fs::read(to).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|source| Error::Io {
             what: "create",

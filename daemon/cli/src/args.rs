@@ -6,41 +6,72 @@
 
 mod canary;
 mod conformance;
+mod context;
+mod dev;
+mod files;
+mod form;
+mod help;
 mod lists;
+mod narrow;
 mod policy;
+mod restart;
+mod shown;
+mod tools;
+mod top;
+mod wait;
 
 use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tradewind_core::{
     identity::Role,
+    list::Selector,
     names::{Digest, MetricName, NameError, TaskName},
     units::Millis,
 };
 
 pub use canary::{Canary, CanaryStart};
 pub use conformance::PluginTest;
+pub use context::{ContextCommand, Login, Logout};
+pub use dev::{Dev, Init};
+pub use files::{Delete, Diff, Edit, Files, Reading, Setting};
+pub use form::{Form, JsonPath};
+pub use help::{EXAMPLES, command};
 pub use lists::{
     Decisions, Deployments, Namespaces, Offers, Paging, Plans, Plugins, Regions, Revisions, Tokens,
 };
+pub use narrow::{EventKind, LineKind, Since};
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
+pub use restart::{Restart, RolloutName};
+pub use shown::{Field, Shown};
+pub use tools::{Auth, CanI, Explain, SupportBundle};
+pub use top::{Top, TopSort};
+pub use wait::{Condition, Rollout, RolloutStatus, Wait};
+
+use form::FormParser;
 
 /// What each exit code means.
-pub const EXIT_CODES: [(u8, &str); 9] = [
+pub const EXIT_CODES: [(u8, &str); 10] = [
     (0, "done"),
     (1, "failed"),
-    (2, "wrong usage"),
+    (DIFFERENT, "something differs, or would change"),
     (3, "not found"),
     (4, "the manifest is not valid"),
     (5, "another change came first, or it is not possible now"),
     (6, "the daemon can't be reached"),
     (7, "not done within the time allowed"),
     (8, "no token, or one that may not do this"),
+    (USAGE, "wrong usage"),
 ];
 
+/// The exit code for differences, as `terraform plan -detailed-exitcode` has it.
+pub const DIFFERENT: u8 = 2;
+/// The exit code for wrong usage: `EX_USAGE` of sysexits. A typing mistake is told apart from a difference.
+pub const USAGE: u8 = 64;
+
 /// Where `plan` says more by its exit code.
-pub const EXIT_CODES_OF_PLAN: &str = "`plan` ends with 4 when something can never be placed, and \
-    `plan --exit-code` with 2 when something would change.";
+pub const EXIT_CODES_OF_PLAN: &str = "`plan` and `assess` end with 4 when something can never be placed. `diff -f` \
+    ends with 2 when something differs; `plan` and `diff NAME` do so with `--exit-code`.";
 
 fn exit_codes() -> String {
     let codes = EXIT_CODES.map(|(code, meaning)| format!("  {code}  {meaning}\n"));
@@ -49,7 +80,7 @@ fn exit_codes() -> String {
 
 /// State what should run; Tradewind decides where, makes it so, and can say why.
 #[derive(Debug, Parser)]
-#[command(name = "tradewind", version, after_long_help = exit_codes(), propagate_version = true)]
+#[command(name = "tradewind", version)]
 pub struct Cli {
     #[command(flatten)]
     pub globals: Globals,
@@ -60,9 +91,14 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// The daemon's URL. Default: the daemon that runs with the data folder
+    /// The daemon's URL. Default: that of the current context, else the daemon that runs with the
+    /// data folder
     #[arg(long, global = true, env = "TRADEWIND_SERVER", value_name = "URL")]
     pub server: Option<String>,
+    /// The context, which `login` made: a daemon, a token and a namespace. `local` is this machine's
+    /// daemon. Default: the variable `TRADEWIND_CONTEXT`, else the current context
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
     /// SHA-256 of the public key of the daemon's certificate, as `sha256:` and 64 digits. No other
     /// certificate is accepted. The digest of the certificate itself is accepted too, as long as
     /// the daemon shows that certificate. Default: what the data folder's daemon says
@@ -83,16 +119,31 @@ pub struct Globals {
         conflicts_with = "fingerprint"
     )]
     pub ca: Option<PathBuf>,
-    /// A file with the token to send. Default: the variable `TRADEWIND_TOKEN`, else the admin token
-    /// in the data folder, which is sent to the daemon of that folder alone
+    /// A file with the token to send. Default: the variable `TRADEWIND_TOKEN`, else the token of the
+    /// context, else the admin token in the data folder. Each of these two is sent to its own daemon
+    /// alone
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// The namespace. Default: `default`; lists show all
+    /// The namespace. Default: the context's, else `default`; lists show all
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Lists show every namespace, whatever the context says
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
     /// The form of results
-    #[arg(short, long, global = true, value_enum, default_value_t = Form::Table)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORM",
+        value_parser = FormParser,
+        default_value = "table"
+    )]
     pub output: Form,
+    /// Show times in UTC. Default: the zone of the variable `TZ`, else of this machine. Forms for
+    /// programs have UTC
+    #[arg(long, global = true)]
+    pub utc: bool,
     /// The configuration file. Default: the variable `TRADEWIND_CONFIG`, else
     /// `tradewind/config.toml` in the user's configuration folder
     #[arg(long, global = true, value_name = "FILE")]
@@ -103,21 +154,17 @@ pub struct Globals {
     pub data: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-    Yaml,
-    /// A page with charts, of `assess` alone
-    Html,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Try it out: run a daemon with a service on this machine until Ctrl-C, which removes all of it
+    Dev(Dev),
+    /// Write a commented set-up of a daemon into a folder: settings, and examples of plugins
+    Init(Init),
     /// Run the daemon
     Serve(Serve),
+    /// Answer HTTP on the port of the variable `PORT` with one page: the service of `dev`
+    #[command(hide = true)]
+    SamplePage,
     /// Compile what comes on standard input, for another process of this program
     #[command(hide = true)]
     CompileComponent,
@@ -131,11 +178,18 @@ pub enum Command {
     Plan(Plan),
     /// List stored plans
     Plans(Plans),
-    /// List deployments, or show one
+    /// List deployments, or show some
     Get {
-        /// The deployment to show
-        #[arg(conflicts_with_all = ["status", "selector", "limit", "cursor"])]
-        name: Option<String>,
+        /// The deployments to show
+        #[arg(value_name = "NAME", conflicts_with_all = ["status", "selector", "limit", "cursor", "sort", "fields"])]
+        names: Vec<String>,
+        /// Print only the manifest, with its defaults, as YAML or JSON
+        #[arg(long, requires = "names", conflicts_with = "watch")]
+        manifest: bool,
+        /// Go on, and show what changes: on a terminal in place, else each changed row. Over restarts
+        /// of the daemon and cut connections
+        #[arg(short, long, conflicts_with_all = ["limit", "cursor"])]
+        watch: bool,
         #[command(flatten)]
         list: Deployments,
     },
@@ -151,17 +205,10 @@ pub enum Command {
         #[command(flatten)]
         list: Revisions,
     },
-    /// Show what differs between two revisions
-    Diff {
-        /// The deployment
-        name: String,
-        /// The earlier revision
-        #[arg(long, value_name = "REVISION")]
-        from: u64,
-        /// The later revision
-        #[arg(long, value_name = "REVISION")]
-        to: u64,
-    },
+    /// Show what differs between manifests and what runs, or between two revisions
+    Diff(Diff),
+    /// Change a deployment's manifest in an editor, and wait until it runs
+    Edit(Edit),
     /// Return to an earlier revision, and wait until it runs
     Rollback(Rollback),
     /// Let an update pass the stage at which it waits
@@ -174,10 +221,13 @@ pub enum Command {
         /// The deployment
         name: String,
     },
-    /// Show updates
+    /// Show, pause and resume updates, and wait for them
     #[command(subcommand)]
     Rollout(Rollout),
-    /// Delete a deployment, and wait until it is gone
+    /// Wait until deployments run, have completed or are gone. Ends with 7 when that takes too long,
+    /// and with 1 when it can't happen any more
+    Wait(Wait),
+    /// Delete deployments, and wait until they are gone
     Delete(Delete),
     /// Set the number of replicas of a task
     Scale(Scale),
@@ -224,11 +274,16 @@ pub enum Command {
     },
     /// Run a job again that has ended, and wait until it has ended again
     Run(Run),
+    /// Replace the replicas of services by new ones without a change of the manifest, as their
+    /// updates do, and wait until they run
+    Restart(Restart),
     /// List what the providers can supply now
     Offers(Offers),
     /// List the regions of every provider: how they have been doing, and which are left alone for
     /// now
     Regions(Regions),
+    /// Show the processor time and the memory that deployments use, or the replicas of one
+    Top(Top),
     /// Show moves to places that cost less
     #[command(subcommand)]
     Replacement(Replacement),
@@ -249,15 +304,10 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
     },
-    /// Show why a deployment runs where it runs: score and cost of every candidate, what excluded
-    /// the other offers, and the price or the capacity at which the answer would be another
-    Explain {
-        /// The deployment
-        name: String,
-        /// The most candidates, and the most excluded offers, of each task
-        #[arg(long, default_value_t = 20)]
-        rows: usize,
-    },
+    /// Show why a deployment runs where it runs, or what a field of the manifest means. Of a
+    /// deployment: score and cost of every candidate, what excluded the other offers, and the price or
+    /// the capacity at which the answer would be another
+    Explain(Explain),
     /// Run a trace of requests on recorded offers with a policy's component, without a daemon.
     /// Shows cost, utilisation, queueing and preemptions
     Simulate(Simulate),
@@ -278,13 +328,36 @@ pub enum Command {
     Token(Token),
     /// Show what the token in use may do
     Whoami,
+    /// Say what the token in use may do
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Keep the way to a daemon, and a token, as a context, and make it the current one. The token
+    /// comes from `--token-file`, from `TRADEWIND_TOKEN`, from standard input, or is asked for
+    Login(Login),
+    /// Remove the token of a context from this machine
+    Logout(Logout),
+    /// List, choose and change contexts: the daemons that you work with
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Wait until the daemon can do its work: the one that was named, else the one of the data folder
     WaitReady(WaitReady),
     /// Show the settings in force, and where each came from
     Config(Config),
-    /// Print the JSON Schema of the manifest, as the daemon has it
+    /// Check manifests without a daemon. Tells all that is wrong, each with its place, and ends with
+    /// 4 then
+    Validate(Files),
+    /// Print the JSON Schema of the manifest. No daemon is needed
     Schema,
-    /// Print a completion script
+    /// Show the versions of this program and of the daemon
+    Version,
+    /// Say what is in order, what is not, and what helps. Ends with 1 when something is wrong
+    Doctor,
+    /// Write what somebody who helps needs to know into an archive. Secrets, tokens, and values of
+    /// manifests are not in it
+    SupportBundle(SupportBundle),
+    /// List the programs that add commands: `tradewind NAME` runs `tradewind-NAME` from the search path
+    Extensions,
+    /// Print a completion script. It completes names of deployments, plans and others, too
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -314,18 +387,14 @@ pub struct Serve {
 }
 
 #[derive(Debug, Args)]
-pub struct Files {
-    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
-    #[arg(short, long = "file", required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 #[group(skip)]
 pub struct Assess {
-    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
+    /// A manifest in YAML or JSON, a folder, a pattern such as `'*.yaml'`, or a URL; `-` reads
+    /// standard input. May be given several times
     #[arg(short, long = "file", value_name = "FILE", required_unless_present = "cpu", conflicts_with_all = ["cpu", "memory"])]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Without a manifest: the cores of one replica, such as `2` or `500m`
     #[arg(long, requires = "memory")]
     pub cpu: Option<String>,
@@ -354,7 +423,8 @@ pub struct Assess {
 
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// A manifest in YAML or JSON; `-` reads standard input. May be given several times
+    /// A manifest in YAML or JSON, a folder, a pattern such as `'*.yaml'`, or a URL; `-` reads
+    /// standard input. May be given several times
     #[arg(
         short,
         long = "file",
@@ -362,6 +432,16 @@ pub struct Apply {
         value_name = "FILE"
     )]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Delete the deployments with the labels of `--selector` that are not among the files: in the
+    /// namespace of `--namespace`, else in those of the manifests
+    #[arg(long, requires = "selector", conflicts_with = "plan")]
+    pub prune: bool,
+    /// The labels of what `--prune` may delete: `app=web`, `app!=web`, `app`, `!app`, or several with
+    /// commas between
+    #[arg(short = 'l', long, value_name = "LABELS", requires = "prune")]
+    pub selector: Option<Selector>,
     /// A stored plan instead of files, as `plan apply` does
     #[arg(long, value_name = "NAME", conflicts_with = "files")]
     pub plan: Option<String>,
@@ -380,6 +460,12 @@ pub struct Plan {
     pub command: Option<PlanCommand>,
     #[command(flatten)]
     pub files: Files,
+    /// Show as well what `apply --prune` would delete
+    #[arg(long, requires = "selector", conflicts_with = "out")]
+    pub prune: bool,
+    /// The labels of what `--prune` may delete
+    #[arg(short = 'l', long, value_name = "LABELS", requires = "prune")]
+    pub selector: Option<Selector>,
     /// End with 2 when something would change
     #[arg(long)]
     pub exit_code: bool,
@@ -438,18 +524,6 @@ pub struct PlanApply {
     /// The plan
     pub id: String,
     /// Do not wait until it runs
-    #[arg(long)]
-    pub detach: bool,
-    /// The longest time to wait
-    #[arg(long, default_value = "5m", value_name = "DURATION")]
-    pub timeout: Millis,
-}
-
-#[derive(Debug, Args)]
-pub struct Delete {
-    /// The deployment
-    pub name: String,
-    /// Do not wait until it is gone
     #[arg(long)]
     pub detach: bool,
     /// The longest time to wait
@@ -552,15 +626,6 @@ pub struct Rollback {
     pub timeout: Millis,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Rollout {
-    /// Show the state of a deployment's update
-    Status {
-        /// The deployment
-        name: String,
-    },
-}
-
 #[derive(Debug, Args)]
 pub struct Logs {
     /// The deployment
@@ -575,9 +640,12 @@ pub struct Logs {
     /// Only this replica
     #[arg(long)]
     pub replica: Option<u32>,
-    /// The number of lines to begin with
-    #[arg(long, default_value_t = 100)]
-    pub tail: u32,
+    /// The number of lines to begin with, of which filters take their part. Default: 100, with
+    /// `--since` or `--grep` 10000
+    #[arg(long, value_name = "NUMBER")]
+    pub tail: Option<u32>,
+    #[command(flatten)]
+    pub kind: LineKind,
 }
 
 #[derive(Debug, Args)]
@@ -593,6 +661,8 @@ pub struct Events {
     /// Where to go on: a command with `--limit` that had more printed it
     #[arg(long, value_name = "CURSOR", conflicts_with = "follow")]
     pub cursor: Option<String>,
+    #[command(flatten)]
+    pub kind: EventKind,
 }
 
 #[derive(Debug, Subcommand)]

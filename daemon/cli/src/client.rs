@@ -1,10 +1,11 @@
 //! The client of the HTTP API: sends, receives, and turns every failure into one `Error`. It must not print.
 
-mod pages;
+mod download;
+mod origin;
 mod sse;
 mod trust;
 
-use std::{path::PathBuf, time::Duration};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -14,14 +15,18 @@ use reqwest::{
     redirect::Policy,
 };
 use serde::de::DeserializeOwned;
-use tradewind_core::identity::Secret;
+use tradewind_core::{identity::Secret, units::Instant};
 use tradewind_manifest::Format;
 use url::{Host, Url};
 
 use tradewind_api::problem::{Kind, Problem};
 
+use crate::starting::Wait;
+
+pub(crate) use download::fetch;
+pub(crate) use origin::{Origin, Places};
 pub(crate) use sse::Event;
-pub(crate) use trust::Trust;
+pub(crate) use trust::{Trust, seen_fingerprint};
 
 /// A request that gave no answer to work with.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +82,11 @@ impl Error {
     }
 }
 
-/// A manifest as it will be sent: the bytes untouched.
+/// A manifest as it will be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
-    /// Where it came from, for messages: a path, or `-`.
-    pub file: PathBuf,
+    pub origin: Origin,
+    pub format: Format,
     pub bytes: Bytes,
 }
 
@@ -92,9 +97,14 @@ pub(crate) struct Client {
     token: Option<HeaderValue>,
 }
 
+/// The parameter that names a namespace.
+const NAMESPACE: &str = "namespace";
+const DEFAULT_NAMESPACE: &str = "default";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the daemon's streams are ever silent.
 const SILENCE: Duration = Duration::from_secs(45);
+/// Whether a daemon is ready is known at once.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Plans and assessments wait for clouds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -140,30 +150,22 @@ impl Client {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<T, Error> {
-        self.json(self.request(Method::GET, path).query(query))
-            .await
+        self.json(self.about(Method::GET, path, query)).await
     }
 
-    /// One page of a list, and the cursor of the next one.
-    pub(crate) async fn page<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, String)],
-    ) -> Result<(T, Option<String>), Error> {
-        let response = self
-            .answer(
-                self.request(Method::GET, path)
-                    .query(query)
-                    .timeout(ANSWER_TIMEOUT),
-            )
-            .await?;
-        let links = response
-            .headers()
-            .get_all(header::LINK)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let next = links.flat_map(pages::next).next();
-        Ok((self.parse(response).await?, next))
+    /// A JSON answer of this moment: a daemon that is starting is not waited for.
+    pub(crate) async fn probe<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Error> {
+        let request = self.request(Method::GET, path).timeout(PROBE_TIMEOUT);
+        let response = self.answer_now(request).await?;
+        self.parse(response).await
+    }
+
+    /// When the server says that it answers. None: it does not say.
+    pub(crate) async fn date(&self, path: &[&str]) -> Result<Option<Instant>, Error> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_TIMEOUT);
+        let response = self.answer(request).await?;
+        let date = response.headers().get(header::DATE);
+        Ok(date.and_then(|date| http_date(date.to_str().ok()?)))
     }
 
     /// Sends a body (or none) and reads a JSON answer.
@@ -175,6 +177,20 @@ impl Client {
         body: Body,
     ) -> Result<T, Error> {
         self.json(self.carrying(method, path, query, body)).await
+    }
+
+    /// Sends a body if the object is at this generation still, and reads a JSON answer.
+    pub(crate) async fn send_at<T: DeserializeOwned>(
+        &self,
+        generation: u64,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Body,
+    ) -> Result<T, Error> {
+        let request = self.carrying(method, path, query, body);
+        self.json(request.header(header::IF_MATCH, format!("\"{generation}\"")))
+            .await
     }
 
     /// Sends a body (or none) and reads an answer that is text.
@@ -201,7 +217,13 @@ impl Client {
         query: &[(&str, String)],
         body: Body,
     ) -> RequestBuilder {
-        let request = self.request(method, path).query(query);
+        let request = match &body {
+            // Its own namespace counts, where none is given beside it.
+            Body::Manifest(_) if !query.iter().any(|(name, _)| *name == NAMESPACE) => {
+                self.request(method, path).query(query)
+            }
+            _ => self.about(method, path, query),
+        };
         match body {
             Body::Empty => request,
             Body::Json(value) => request.json(&value),
@@ -221,8 +243,7 @@ impl Client {
         query: &[(&str, String)],
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Unpin + use<>, Error> {
         let request = self
-            .request(Method::GET, path)
-            .query(query)
+            .about(Method::GET, path, query)
             .header(header::ACCEPT, "text/event-stream");
         let response = self.answer(request).await?;
         let server = self.server.clone();
@@ -260,6 +281,26 @@ impl Client {
             .boxed())
     }
 
+    /// A request about a deployment names the namespace in its path: proxies and logs see it there.
+    fn about(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
+        let ["v1", "deployments", rest @ ..] = path else {
+            return self.request(method, path).query(query);
+        };
+        let named = query.iter().find(|(name, _)| *name == NAMESPACE);
+        let namespace = match named {
+            Some((_, namespace)) => namespace.as_str(),
+            // The list of all that the token reaches.
+            None if rest.is_empty() => return self.request(method, path).query(query),
+            None => DEFAULT_NAMESPACE,
+        };
+        let path = [&["v1", "namespaces", namespace, "deployments"], rest].concat();
+        let others: Vec<_> = query
+            .iter()
+            .filter(|(name, _)| *name != NAMESPACE)
+            .collect();
+        self.request(method, &path).query(&others)
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.server.clone();
         // Only URLs that can't be a base refuse this, and `new` has none of those.
@@ -283,8 +324,25 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|e| self.nonsense(e))
     }
 
-    /// The response, if it is a success.
+    /// The response, if it is a success. A daemon that is starting is asked again.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let mut wait = Wait::default();
+        let mut request = request;
+        loop {
+            let again = request.try_clone();
+            match (self.answer_now(request).await, again) {
+                (Err(Error::Refused(problem)), Some(again))
+                    if problem.kind == Kind::Starting && wait.goes_on(&problem.detail).await =>
+                {
+                    request = again;
+                }
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    /// The same, whatever the daemon is about.
+    async fn answer_now(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response = request.send().await.map_err(|e| self.unreachable(e))?;
         let status = response.status();
         if status.is_success() {
@@ -312,6 +370,19 @@ impl Client {
     }
 }
 
+/// The one form of dates that servers write: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<Instant> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = text.split(' ').collect();
+    let [_, day, month, year, time, "GMT"] = words.as_slice() else {
+        return None;
+    };
+    let month = MONTHS.iter().position(|name| name == month)? + 1;
+    format!("{year}-{month:02}-{day}T{time}Z").parse().ok()
+}
+
 fn is_this_machine(server: &Url) -> bool {
     match server.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
@@ -334,29 +405,22 @@ pub(crate) enum Body {
 // === impl Document ===
 
 impl Document {
-    fn is_json(&self) -> bool {
-        self.file
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("json"))
+    fn content_type(&self) -> &'static str {
+        match self.format {
+            Format::Json => "application/json",
+            Format::Yaml => "application/yaml",
+        }
     }
 
-    fn content_type(&self) -> &'static str {
-        if self.is_json() {
-            "application/json"
-        } else {
-            "application/yaml"
-        }
+    /// Whether it says itself to which namespace it belongs.
+    pub(crate) fn names_namespace(&self) -> bool {
+        tradewind_manifest::names_namespace(&self.bytes, self.format)
     }
 
     /// The name that belongs into the request's path. The daemon alone judges the document, so one without a readable name is sent under
     /// a stand-in, and what comes back says what is wrong with it.
     pub(crate) fn name(&self) -> String {
-        let format = if self.is_json() {
-            Format::Json
-        } else {
-            Format::Yaml
-        };
-        tradewind_manifest::name(&self.bytes, format)
+        tradewind_manifest::name(&self.bytes, self.format)
             .filter(|name| {
                 name.parse::<tradewind_core::names::DeploymentName>()
                     .is_ok()
@@ -368,7 +432,37 @@ impl Document {
 // === impl Error ===
 
 impl Error {
+    /// Whether the certificate that the server shows is nobody's whom the client trusts.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        matches!(self.handshake(), Some(rustls::Error::InvalidCertificate(_)))
+    }
+
+    /// Whether it is HTTP that was spoken to, and something else that answered.
+    pub(crate) fn is_not_http(&self) -> bool {
+        let Self::Unreachable { server, source } = self else {
+            return false;
+        };
+        if server.scheme() != "http" || source.is_connect() || source.is_timeout() {
+            return false;
+        }
+        let mut next = source.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            if [
+                "invalid HTTP version parsed",
+                "connection closed before message completed",
+            ]
+            .iter()
+            .any(|said| text.contains(said))
+            {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused(p) if p.kind == Kind::NotFound)
+        matches!(self, Self::Refused(p) if matches!(p.kind, Kind::NotFound | Kind::Gone))
     }
 }

@@ -1,42 +1,60 @@
 //! One file per command, or per family of small ones. Each asks the API and prints the answer.
 
+mod alone;
 pub(crate) mod apply;
 mod assess;
 pub(crate) mod audit;
+mod auth;
 pub(crate) mod backup;
+mod bundle;
 mod canary;
+mod context;
 mod decisions;
 mod delete;
 mod deployments;
+mod diff;
+mod doctor;
+mod edit;
+mod field;
 mod files;
 mod lists;
+mod login;
 mod namespaces;
 mod offers;
 mod plan;
 mod plans;
 mod plugins;
+mod prune;
 mod ready;
 mod regions;
 mod replacement;
+mod restart;
 mod revisions;
+mod rollout;
 mod scale;
 mod shadows;
+mod shown;
 mod stream;
 pub(crate) mod tokens;
+mod top;
+mod until;
+mod validate;
+mod version;
 mod wait;
+mod watch;
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use clap::CommandFactory;
 use tradewind_core::names::Namespace;
 
+pub(crate) use alone::run as alone;
 pub(crate) use deployments::Description;
 
-use super::{Cli, Context, Error, args::Command};
-use crate::client::{self, Document};
+use super::{
+    Context, Error,
+    args::{self, Command},
+};
+use crate::client::{self, Document, Origin};
 
 /// Runs a client command.
 ///
@@ -47,22 +65,41 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         Command::Apply(args) => apply::run(context, args).await?,
         Command::Plan(args) => return plan::run(context, args).await,
         Command::Plans(args) => plans::list(context, args).await?,
-        Command::Get { name: None, list } => deployments::list(context, list).await?,
         Command::Get {
-            name: Some(name), ..
-        } => deployments::get(context, &name).await?,
+            names,
+            watch: true,
+            list,
+            ..
+        } => match names.as_slice() {
+            [] => watch::list(context, list).await?,
+            [name] => watch::one(context, name).await?,
+            _ => {
+                return Err(Error::Argument {
+                    what: "NAME",
+                    value: names.join(" "),
+                    rule: "one is watched, or the list: leave the names out and give --selector".to_owned(),
+                });
+            }
+        },
+        Command::Get { names, list, .. } if names.is_empty() => {
+            deployments::list(context, list).await?
+        }
+        Command::Get {
+            names, manifest, ..
+        } => deployments::get(context, &names, manifest).await?,
         Command::Describe { name } => deployments::describe(context, &name).await?,
         Command::Revisions { name, list } => revisions::list(context, &name, list).await?,
-        Command::Diff { name, from, to } => revisions::diff(context, &name, from, to).await?,
+        Command::Diff(args) => return diff::run(context, args).await,
+        Command::Edit(args) => edit::run(context, args).await?,
         Command::Rollback(args) => revisions::rollback(context, args).await?,
         Command::Promote { name } => revisions::act(context, &name, "promote").await?,
         Command::Abort { name } => revisions::act(context, &name, "abort").await?,
-        Command::Rollout(super::args::Rollout::Status { name }) => {
-            revisions::status(context, &name).await?
-        }
+        Command::Rollout(args) => rollout::run(context, args).await?,
+        Command::Wait(args) => until::run(context, args).await?,
         Command::Delete(args) => delete::run(context, args).await?,
         Command::Scale(args) => scale::scale(context, args).await?,
         Command::Run(args) => apply::again(context, args).await?,
+        Command::Restart(args) => restart::run(context, args).await?,
         Command::Wake(args) => scale::wake(context, args).await?,
         Command::Metric(super::args::Metric::Push(args)) => scale::push(context, args).await?,
         Command::Logs(args) => stream::logs(context, args).await?,
@@ -73,36 +110,36 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         Command::Replacement(super::args::Replacement::Report(paging)) => {
             replacement::report(context, paging).await?
         }
+        Command::Top(args) => top::run(context, args).await?,
         Command::Regions(args) => regions::list(context, args).await?,
-        Command::Assess(args) => assess::run(context, args).await?,
+        Command::Assess(args) => return assess::run(context, args).await,
         Command::Decisions(args) => decisions::list(context, args).await?,
         Command::Decision(super::args::Decision::Show { id }) => {
             decisions::show(context, &id).await?
         }
         Command::Replay { id, policy } => decisions::replay(context, &id, policy).await?,
-        Command::Explain { name, rows } => decisions::explain(context, &name, rows).await?,
+        Command::Explain(args) => decisions::explain(context, &args.name, args.rows).await?,
         Command::Plugin(args) => plugins::run(context, args).await?,
         Command::Policy(super::args::Policy::Shadow(args)) => shadows::run(context, args).await?,
         Command::Namespace(args) => namespaces::run(context, args).await?,
         Command::Token(args) => tokens::run(context, args).await?,
-        Command::Whoami => tokens::whoami(context).await?,
+        Command::Whoami | Command::Auth(args::Auth::Whoami) => tokens::whoami(context).await?,
+        Command::Auth(args::Auth::CanI(args)) => return auth::can_i(context, args).await,
         Command::WaitReady(args) => ready::run(context, args).await?,
-        Command::Schema => {
-            let schema: serde_json::Value = context
-                .client
-                .get(&["v1", "schema", "manifest"], &[])
-                .await?;
-            context
-                .output
-                .text(
-                    &serde_json::to_string_pretty(&schema).map_err(|e| Error::Encode {
-                        form: "JSON",
-                        source: e.into(),
-                    })?,
-                )?;
-        }
-        // Who has the daemon's parts has answered these: they need no daemon.
-        Command::Serve(_)
+        Command::Doctor
+        | Command::SupportBundle(_)
+        | Command::Version
+        | Command::Validate(_)
+        | Command::Schema
+        | Command::Login(_)
+        | Command::Logout(_)
+        | Command::Context(_)
+        | Command::Extensions
+        // `alone`, or who has the daemon's parts, has answered these.
+        | Command::Dev(_)
+        | Command::Init(_)
+        | Command::SamplePage
+        | Command::Serve(_)
         | Command::CompileComponent
         | Command::CollectOutput { .. }
         | Command::Config(_)
@@ -115,18 +152,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
     Ok(0)
 }
 
-/// Prints a completion script.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Result<(), Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tradewind", &mut script);
-    io::Write::write_all(&mut io::stdout().lock(), &script)?;
-    Ok(())
-}
-
 /// Writes the manual pages.
 pub(crate) fn manual(folder: &Path) -> Result<(), Error> {
     let written = std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+        .and_then(|()| clap_mangen::generate_to(args::command(), folder));
     written.map_err(|source| Error::Write {
         path: folder.to_owned(),
         source,
@@ -142,6 +171,15 @@ impl Context {
             .collect()
     }
 
+    /// The same for a manifest: one that names its namespace keeps it, unless another was named on the command line, which the daemon refuses.
+    fn namespace_of(&self, document: &Document) -> Vec<(&'static str, String)> {
+        let named = self.globals.namespace.is_none() && document.names_namespace();
+        match named {
+            true => Vec::new(),
+            false => self.namespace(),
+        }
+    }
+
     fn namespace_or_default(&self) -> String {
         self.namespace
             .clone()
@@ -149,28 +187,10 @@ impl Context {
     }
 }
 
-fn read_one(file: &Path) -> Result<Document, Error> {
-    let failed = |source| Error::Read {
-        path: file.to_owned(),
-        source,
-    };
-    let bytes = if file == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-        bytes
-    } else {
-        std::fs::read(file).map_err(failed)?
-    };
-    Ok(Document {
-        file: file.to_owned(),
-        bytes: bytes.into(),
-    })
-}
-
-/// Ties a refusal to the file that was refused.
-fn about(file: PathBuf) -> impl FnOnce(client::Error) -> Error {
+/// Ties a refusal to the document that was refused.
+fn about(origin: Origin) -> impl FnOnce(client::Error) -> Error {
     move |e| match e {
-        client::Error::Refused(problem) => Error::File { file, problem },
+        client::Error::Refused(problem) => Error::File { origin, problem },
         other => other.into(),
     }
 }

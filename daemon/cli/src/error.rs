@@ -10,10 +10,13 @@ use tradewind_api::{
     command,
     problem::{Kind, Problem},
 };
-use tradewind_core::{names::Namespace, units::Millis};
+use tradewind_core::{
+    names::{Digest, Namespace},
+    units::Millis,
+};
 
-use super::tame::tame_lines;
-use crate::client;
+use super::{args::USAGE, pasted::pasted, tame::tame_lines};
+use crate::client::{self, Origin};
 
 /// A command that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +28,18 @@ pub enum Error {
     #[error(transparent)]
     Client(#[from] client::Error),
     /// The daemon refused a file.
-    #[error("\"{}\" was refused: {}", file.display(), problem.detail)]
+    #[error("\"{origin}\" was refused: {}", problem.detail)]
     File {
-        file: PathBuf,
+        origin: Origin,
         problem: Box<Problem>,
     },
+    /// A file at a URL.
+    #[error("\"{url}\" can't be downloaded")]
+    Download {
+        url: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// Several files at once, of which some failed.
     #[error("{summary}")]
     Several { summary: String, errors: Vec<Error> },
@@ -41,6 +51,46 @@ pub enum Error {
         name: String,
         message: String,
     },
+    /// What was before it goes on.
+    #[error("the update of deployment \"{name}\" to revision {to} failed: {reason}; {serving}")]
+    UpdateFailed {
+        namespace: Namespace,
+        name: String,
+        to: u64,
+        reason: String,
+        serving: String,
+    },
+    #[error("the manifest has no field \"{field}\": {known}")]
+    NoField { field: String, known: String },
+    #[error("there is no context \"{name}\": there are {known}")]
+    NoContext { name: String, known: String },
+    #[error("the contexts in \"{}\" can't be read", path.display())]
+    ContextFile {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the certificate of {server} is signed by nobody whom this machine trusts")]
+    Untrusted {
+        server: url::Url,
+        fingerprint: Option<Digest>,
+    },
+    #[error("what was given is no token")]
+    NotAToken {
+        source: tradewind_core::identity::Malformed,
+    },
+    #[error("there is no token to log in with")]
+    NoToken,
+    /// Nothing listens where this machine's daemon would.
+    #[error("no daemon runs with the data folder \"{}\", and none answers at {server}, where the settings have it", data.display())]
+    NotRunning {
+        data: PathBuf,
+        server: String,
+        /// Where one that has ended without a word listened.
+        had: Option<String>,
+        source: reqwest::Error,
+    },
+    #[error("no deployment has the labels \"{selector}\"")]
+    NoneSelected { selector: String },
     #[error("deployment \"{name}\" was deleted meanwhile")]
     Deleted { name: String },
     #[error("deployment \"{name}\" is not {wanted} after {after}: {message}")]
@@ -74,6 +124,8 @@ pub enum Error {
     },
     #[error("decision \"{id}\" does not replay: {difference}")]
     Differs { id: String, difference: String },
+    #[error("the editor \"{editor}\" {why}")]
+    Editor { editor: String, why: String },
     #[error("the stream broke off: {message}")]
     Stream { message: String },
     #[error("the result can't be printed")]
@@ -125,14 +177,17 @@ impl Error {
                 let first = codes.first().copied().unwrap_or(1);
                 if codes.contains(&4) { 4 } else { first }
             }
-            Self::Argument { .. } | Self::Token { .. } => 2,
-            Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => 2,
+            Self::Argument { .. } | Self::Token { .. } | Self::NotAToken { .. } => USAGE,
+            Self::Client(client::Error::Server { .. } | client::Error::Clear { .. }) => USAGE,
             Self::Client(client::Error::Unreachable { .. }) => 6,
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => {
                 problem_code(problem)
             }
             Self::TimedOut { .. } | Self::NotReady { .. } => 7,
             Self::Deleted { .. } => 5,
+            Self::NoneSelected { .. } | Self::NoContext { .. } | Self::NoField { .. } => 3,
+            Self::NotRunning { .. } => 6,
+            Self::Untrusted { .. } | Self::NoToken => 8,
             Self::Local(local) => local.exit_code,
             _ => 1,
         }
@@ -148,9 +203,7 @@ impl Error {
         }
         let mut text = format!("error: {self}\n");
         match self {
-            Self::File { file, problem } => {
-                push_problem(&mut text, problem, Some(&file.display().to_string()))
-            }
+            Self::File { origin, problem } => push_problem(&mut text, problem, Some(origin)),
             Self::Client(client::Error::Refused(problem)) => push_problem(&mut text, problem, None),
             _ => {}
         }
@@ -160,7 +213,7 @@ impl Error {
             cause = e.source();
         }
         if let Some(remedy) = self.remedy() {
-            push(&mut text, &format!("  help: {remedy}"));
+            push(&mut text, &format!("  help: {}", pasted(&remedy)));
         }
         // Nothing is left to tell it to when this fails too.
         let _ = io::stderr().write_all(tame_lines(&text).as_bytes());
@@ -171,10 +224,13 @@ impl Error {
         matches!(self, Self::Local(local) if local.may_be_unheard)
     }
 
-    fn remedy(&self) -> Option<String> {
+    /// What can be done about it.
+    pub(crate) fn remedy(&self) -> Option<String> {
         match self {
             Self::Client(client::Error::Refused(problem)) if problem.kind == Kind::Unauthenticated => Some(
-                "name a token with --token-file or TRADEWIND_TOKEN, or the data folder of a daemon on this machine with --data".to_owned(),
+                "name a token with --token-file or TRADEWIND_TOKEN, keep one with `tradewind login URL`, or name the data folder of a daemon on this machine with \
+                 --data"
+                    .to_owned(),
             ),
             Self::Backup(e) => e.remedy().map(str::to_owned),
             Self::Local(local) => local.remedy.clone(),
@@ -185,10 +241,29 @@ impl Error {
                 command(namespace, &format!("describe {name}")),
                 command(namespace, &format!("events {name}"))
             )),
+            Self::NotRunning { had: Some(had), .. } => Some(format!(
+                "start it with `tradewind serve`: the one that ran there ended without a word, and listened at {had}. Or name another with --server, or a \
+                 context with --context"
+            )),
+            Self::NotRunning { .. } => Some(
+                "start it with `tradewind serve`, or name another with --server, or a context with --context".to_owned(),
+            ),
+            Self::NoContext { .. } => {
+                Some("`tradewind context list` shows them, `tradewind login URL` makes one".to_owned())
+            }
+            Self::NoToken => Some(
+                "give it with --token-file FILE, in the variable TRADEWIND_TOKEN, or on standard input".to_owned(),
+            ),
+            Self::Untrusted { server, fingerprint: Some(fingerprint) } => Some(format!(
+                "compare {fingerprint} with what the daemon's log or its daemon.json says, then say so: `tradewind login {server} --fingerprint \
+                 {fingerprint}`. Or name the issuer's certificates with --ca"
+            )),
+            Self::Untrusted { .. } => Some("name the issuer's certificates with --ca".to_owned()),
+            Self::Editor { .. } => Some("name an editor with VISUAL or EDITOR".to_owned()),
             Self::NotReady { .. } => Some(
                 "start it with `tradewind serve`, see what it says there, or allow more with --timeout".to_owned(),
             ),
-            Self::Failed { namespace, name, .. } => Some(format!(
+            Self::Failed { namespace, name, .. } | Self::UpdateFailed { namespace, name, .. } => Some(format!(
                 "see {} and {}",
                 command(namespace, &format!("describe {name}")),
                 command(namespace, &format!("logs {name}"))
@@ -200,15 +275,20 @@ impl Error {
 
 /// What is to be done about a daemon that can't be reached.
 fn reach(error: &client::Error) -> &'static str {
+    if error.is_not_http() {
+        return "what answers there does not speak plain HTTP: if the daemon speaks TLS, name it with https://";
+    }
     match error.handshake() {
         Some(rustls::Error::InvalidCertificate(_)) => {
-            "say by what you know its certificate: its key's fingerprint with --fingerprint, which the daemon's log and its daemon.json tell, or \
-             the issuer's certificates with --ca"
+            "its certificate is not one that you trust. Say by what you know it: its key's fingerprint with --fingerprint, which the daemon's log and its \
+             daemon.json tell, or the issuer's certificates with --ca"
         }
         Some(rustls::Error::InvalidMessage(_)) => {
             "nobody speaks TLS there: if it is the daemon, name it with http://, or set tls.self-signed = true in its settings"
         }
-        _ => "start it with `tradewind serve`, or name another with --server or TRADEWIND_SERVER",
+        _ => {
+            "see whether it runs there: `tradewind doctor`. Or name another with --server, or a context with --context"
+        }
     }
 }
 
@@ -218,15 +298,20 @@ fn push(text: &mut String, line: &str) {
 }
 
 /// Each problem as `FILE:LINE:COLUMN: path: message`, as far as these are known, then the causes. Nothing is told twice.
-fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
+fn push_problem(text: &mut String, problem: &Problem, origin: Option<&Origin>) {
     let told = |message: &String| *message == problem.detail;
     for p in problem.problems.iter().filter(|p| !told(&p.message)) {
-        let mut place = file.unwrap_or_default().to_owned();
-        for number in [p.line, p.column].into_iter().flatten() {
-            place.push_str(&format!(":{number}"));
-        }
-        let parts = [place.trim_start_matches(':'), &p.path, &p.message];
-        let shown: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let bare = || {
+            let numbers = [p.line, p.column].into_iter().flatten();
+            numbers.map(|n| n.to_string()).collect::<Vec<_>>().join(":")
+        };
+        let place = origin.map_or_else(bare, |origin| origin.place(p));
+        let parts = [&place, &p.path, &p.message];
+        let shown: Vec<&str> = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(String::as_str)
+            .collect();
         push(text, &shown.join(": "));
     }
     let told = |cause: &String| problem.problems.iter().any(|p| p.message == *cause);
@@ -237,10 +322,11 @@ fn push_problem(text: &mut String, problem: &Problem, file: Option<&str>) {
 
 fn problem_code(problem: &Problem) -> u8 {
     match (problem.kind, problem.status) {
-        (Kind::NotFound, _) => 3,
+        (Kind::NotFound | Kind::Gone, _) => 3,
         (Kind::InvalidManifest, _) => 4,
         (Kind::GenerationMismatch | Kind::Conflict, _) => 5,
         (Kind::PluginFailed, 422) => 4,
+        (Kind::Starting, _) => 7,
         (Kind::Unauthenticated | Kind::Forbidden, _) => 8,
         _ => 1,
     }
@@ -270,12 +356,14 @@ mod tests {
     fn exit_codes_mean_what_the_help_says() {
         for (kind, status, code) in [
             (Kind::NotFound, 404, 3),
+            (Kind::Gone, 410, 3),
             (Kind::InvalidManifest, 400, 4),
             (Kind::InvalidManifest, 422, 4),
             (Kind::GenerationMismatch, 412, 5),
             (Kind::Conflict, 409, 5),
             (Kind::Internal, 500, 1),
             (Kind::Unauthenticated, 401, 8),
+            (Kind::Starting, 503, 7),
             (Kind::Forbidden, 403, 8),
         ] {
             assert_eq!(refused(kind, status).exit_code(), code, "{kind:?}");
@@ -312,7 +400,11 @@ mod tests {
             }
         };
         let mut text = String::new();
-        push_problem(&mut text, &problem, Some("m.yaml"));
+        push_problem(
+            &mut text,
+            &problem,
+            Some(&Origin::of(std::path::Path::new("m.yaml"))),
+        );
         assert_eq!(
             text,
             "m.yaml:3:7: spec.a: is wrong\nm.yaml:1: is wrong\nm.yaml: spec.b: is wrong\n"

@@ -6,16 +6,21 @@
 pub mod args;
 mod client;
 mod commands;
+mod complete;
 mod connection;
+mod contexts;
 mod error;
+mod extension;
 pub mod output;
+mod pasted;
 mod progress;
 pub mod render;
+mod starting;
 mod tame;
 
-use std::{process::ExitCode, time::Duration};
+use std::{future::Future, process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::FromArgMatches;
 use tradewind_config::Overrides;
 
 pub use args::{Cli, Command, Globals};
@@ -23,13 +28,13 @@ pub use error::{Error, Local};
 pub use output::Output;
 pub use tame::tame;
 
-use args::Audit;
 use client::Client;
 use connection::Connection;
 
 /// What client commands work with.
 struct Context {
     client: Client,
+    /// The one that was named, else the context's.
     namespace: Option<String>,
     output: Output,
     /// To find the daemon again.
@@ -57,7 +62,12 @@ pub enum Step {
 /// Parses the arguments, runs the command, and prints what went wrong, once. `here` is asked first: it has the commands that need no daemon
 /// but the daemon's parts.
 pub fn main(here: impl FnOnce(&Globals, Command) -> Result<Step, Error>) -> ExitCode {
-    let cli = Cli::parse();
+    complete::answer();
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    pasted::remember(&cli.globals);
     match run(cli, here) {
         Ok(code) => code,
         Err(error) => {
@@ -78,53 +88,74 @@ pub fn main(here: impl FnOnce(&Globals, Command) -> Result<Step, Error>) -> Exit
     }
 }
 
+/// Prints help that was asked for, or what is wrong with the arguments.
+fn misused(error: &clap::Error) -> ExitCode {
+    // A reader that has gone is no error to tell anybody.
+    let _ = error.print();
+    if error.use_stderr() {
+        ExitCode::from(args::USAGE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// The arguments, or the end of what needs no more: a help text, a refusal, a program beside this one that has run.
+fn parse() -> Result<Cli, ExitCode> {
+    let parsed = args::command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| extension::run(&error).unwrap_or_else(|| misused(&error)))
+}
+
 fn run(
     cli: Cli,
     here: impl FnOnce(&Globals, Command) -> Result<Step, Error>,
 ) -> Result<ExitCode, Error> {
     let Cli { globals, command } = cli;
-    let command = match command {
-        Command::Audit(Audit::Verify {
-            file: Some(file),
-            expect,
-        }) => {
-            return commands::audit::verify_file(&Output::new(globals.output), &file, expect)
-                .map(ExitCode::from);
-        }
-        Command::Completions { shell } => {
-            return commands::completions(shell).map(|()| ExitCode::SUCCESS);
-        }
-        Command::Manual { folder } => {
-            return commands::manual(&folder).map(|()| ExitCode::SUCCESS);
-        }
-        other => match here(&globals, other)? {
-            Step::Done(code) => return Ok(code),
-            Step::Ask(command) => *command,
-        },
+    let command = match here(&globals, command)? {
+        Step::Done(code) => return Ok(code),
+        Step::Ask(command) => *command,
     };
-    let output = Output::new(globals.output);
-    let context = Context {
-        client: client(&globals)?,
-        namespace: globals.namespace.clone(),
-        output,
-        globals,
+    let command = match commands::alone(&globals, command)? {
+        Step::Done(code) => return Ok(code),
+        Step::Ask(command) => *command,
     };
+    block_on(async {
+        // It waits by its own rules.
+        if !matches!(command, Command::WaitReady(_)) {
+            starting::passed(&globals).await?;
+        }
+        let connection = Connection::find(&globals)?;
+        let context = Context {
+            client: connection.client()?,
+            namespace: match globals.all_namespaces {
+                true => None,
+                false => globals
+                    .namespace
+                    .clone()
+                    .or_else(|| connection.namespace.clone()),
+            },
+            output: Output::new(&globals),
+            globals,
+        };
+        let code = commands::run(&context, command).await;
+        code.map(ExitCode::from).map_err(|e| connection.explain(e))
+    })?
+}
+
+/// # Errors
+/// `Runtime`, when nothing can be run at all.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let code = runtime.block_on(commands::run(&context, command))?;
-    Ok(ExitCode::from(code))
+    Ok(runtime.block_on(work))
 }
 
 /// The daemon that was named, else the one that left its address in the data folder, else one at the configured address.
 fn client(globals: &Globals) -> Result<Client, Error> {
-    let connection = Connection::find(globals)?;
-    Ok(Client::new(
-        &connection.server,
-        connection.token.as_ref(),
-        &connection.trust,
-    )?)
+    Connection::find(globals)?.client()
 }
 
 /// The settings that the arguments give.

@@ -1,6 +1,7 @@
 //! The live display while a command waits: one line per task, redrawn on a terminal, printed when it changes elsewhere.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::{self, IsTerminal},
     time::Duration,
@@ -8,12 +9,15 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tradewind_api::{DeploymentView, Status, TaskView};
+use tradewind_core::rollout;
 
-use super::tame::tame;
+use super::{render, tame::tame};
 
 /// Shows states on standard error.
 pub(crate) struct Progress {
-    display: Display,
+    display: RefCell<Display>,
+    /// Lines name their deployment.
+    several: bool,
 }
 
 enum Display {
@@ -30,7 +34,7 @@ enum Display {
 const REDRAW: Duration = Duration::from_millis(120);
 
 impl Progress {
-    pub(crate) fn new(for_people: bool) -> Self {
+    pub(crate) fn new(for_people: bool, several: bool) -> Self {
         let display = if !for_people {
             Display::Silent
         } else if io::stderr().is_terminal() {
@@ -41,39 +45,59 @@ impl Progress {
         } else {
             Display::Lines(BTreeMap::new())
         };
-        Self { display }
+        Self {
+            display: display.into(),
+            several,
+        }
     }
 
-    pub(crate) fn show(&mut self, view: &DeploymentView) {
+    pub(crate) fn show(&self, view: &DeploymentView) {
+        let name = &view.summary.name;
+        if let Some(step) = render::rollout::step(view) {
+            let is_over = view
+                .rollout
+                .as_ref()
+                .is_some_and(|r| r.status == rollout::Status::Done);
+            self.put(name.to_string(), tame(&format!("{name}: {step}")), is_over);
+        }
         for task in &view.tasks {
-            let key = format!("{}/{}", view.summary.name, label(task));
-            let line = tame(&line(task));
-            match &mut self.display {
-                Display::Silent => {}
-                Display::Lines(last) => {
-                    if last.get(&key) != Some(&line) {
-                        eprintln!("{line}");
-                        last.insert(key, line);
-                    }
+            let key = format!("{name}/{}", label(task));
+            let line = if self.several {
+                tame(&format!("{name}/{}", line(task)))
+            } else {
+                tame(&line(task))
+            };
+            let stands = matches!(
+                task.status,
+                Status::Running | Status::Idle | Status::Completed
+            );
+            self.put(key, line, stands);
+        }
+    }
+
+    fn put(&self, key: String, line: String, stands: bool) {
+        match &mut *self.display.borrow_mut() {
+            Display::Silent => {}
+            Display::Lines(last) => {
+                if last.get(&key) != Some(&line) {
+                    eprintln!("{line}");
+                    last.insert(key, line);
                 }
-                Display::Live { all, bars } => {
-                    let bar = bars.entry(key).or_insert_with(|| all.add(spinner()));
-                    if matches!(
-                        task.status,
-                        Status::Running | Status::Idle | Status::Completed
-                    ) {
-                        bar.finish_with_message(line);
-                    } else {
-                        bar.set_message(line);
-                    }
+            }
+            Display::Live { all, bars } => {
+                let bar = bars.entry(key).or_insert_with(|| all.add(spinner()));
+                if stands {
+                    bar.finish_with_message(line);
+                } else {
+                    bar.set_message(line);
                 }
             }
         }
     }
 
     /// Leaves the last state on the screen.
-    pub(crate) fn finish(&mut self) {
-        if let Display::Live { bars, .. } = &self.display {
+    pub(crate) fn finish(&self) {
+        if let Display::Live { bars, .. } = &*self.display.borrow() {
             bars.values().for_each(ProgressBar::abandon);
         }
     }

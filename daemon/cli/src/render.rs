@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod canary;
 pub(crate) mod decision;
 pub(crate) mod deployment;
+pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod namespace;
 pub(crate) mod offers;
@@ -14,17 +15,19 @@ pub(crate) mod plugin;
 pub(crate) mod regions;
 pub(crate) mod replacement;
 pub(crate) mod revision;
+pub(crate) mod rollout;
 pub(crate) mod shadow;
 pub(crate) mod stream;
 pub(crate) mod token;
+pub(crate) mod top;
 
 use tradewind_api::Status;
 use tradewind_core::{
-    units::{Bytes, Millis},
+    units::{Bytes, MicroUsd, Millis},
     workload::{Endpoint, Phase, Protocol},
 };
 
-use super::output::Mood;
+use super::output::{self, Cell, Mood, Output, counted, short};
 
 fn status_mood(status: Status) -> Mood {
     match status {
@@ -71,13 +74,17 @@ fn endpoint(endpoint: &Endpoint) -> String {
 
 /// At most four decimals, none that are zero.
 pub fn number(value: f64) -> String {
-    let text = format!("{value:.4}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.is_empty() || text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
+    output::number(value)
+}
+
+/// Two decimals, up to four where the amount is small.
+pub fn money(amount: MicroUsd) -> String {
+    output::money(amount)
+}
+
+/// `30d 10h`: with all that it has, down to the second.
+pub fn span(length: Millis) -> String {
+    output::span(length)
 }
 
 /// As it was written if that is short, else in GiB.
@@ -90,19 +97,42 @@ fn size(bytes: Bytes) -> String {
     }
 }
 
-fn known(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), number)
+/// A cell with a number, if it is known.
+fn known(out: &Output, value: Option<f64>) -> Cell {
+    value.map_or_else(|| dash(out), |value| out.number(value))
 }
 
-/// To the second, the minute or the hour, whichever is fine enough.
-fn age(age: Millis) -> String {
-    let grain = match age.0 {
-        0..1_000 => return "now".to_owned(),
-        1_000..3_600_000 => 1_000,
-        3_600_000..172_800_000 => 60_000,
-        _ => 3_600_000,
-    };
-    Millis(age.0 / grain * grain).to_string().replace(' ', "")
+/// A cell for what is not known, or does not exist.
+fn dash(out: &Output) -> Cell {
+    out.cell("-", Mood::Plain)
+}
+
+/// A cell with how old something is.
+fn age(out: &Output, age: Millis) -> Cell {
+    out.cell(short(age), Mood::Plain).key(age.0 as f64)
+}
+
+/// Milliseconds in the unit that is read most easily: `12 ms`, `1.5 s`.
+fn millis(value: f64) -> String {
+    if value < 1_000.0 {
+        format!("{} ms", number(value))
+    } else {
+        format!("{} s", number((value / 100.0).round() / 10.0))
+    }
+}
+
+/// Microseconds in the unit that is read most easily: `250 µs`, `1.2 ms`.
+fn micros(value: u64) -> String {
+    if value < 1_000 {
+        format!("{value} µs")
+    } else {
+        millis((value as f64 / 100.0).round() / 10.0)
+    }
+}
+
+/// `1 replica`, `2 replicas`.
+pub(crate) fn replicas(number: u32) -> String {
+    counted(number, "replica", "replicas")
 }
 
 #[cfg(test)]
@@ -121,14 +151,11 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        for (millis, text) in [
-            (0, "now"),
-            (900, "now"),
-            (12_345, "12s"),
-            (3_725_000, "1h2m"),
-            (200_000_000, "2days7h"),
-        ] {
-            assert_eq!(age(Millis(millis)), text);
-        }
+        let texts = [millis(12.5), millis(1_540.0), micros(999), micros(1_240)];
+        assert_eq!(texts, ["12.5 ms", "1.5 s", "999 µs", "1.2 ms"]);
+        assert_eq!(
+            [replicas(1), replicas(2_000)],
+            ["1 replica", "2,000 replicas"]
+        );
     }
 }

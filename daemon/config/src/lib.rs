@@ -6,6 +6,7 @@ mod admin_token;
 mod certificate;
 mod load;
 pub mod runtime_file;
+mod template;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,8 @@ use url::{Host, Url};
 
 pub use admin_token::{ADMIN_FILE, TokenFileError, read_secret};
 pub use certificate::certificate_key;
+pub use template::template;
+
 pub use load::{ENVIRONMENT, Effective, Error, Overrides, Source};
 
 /// Every setting, with its effective value. The keys are those of the configuration file.
@@ -68,6 +71,9 @@ pub struct Config {
     pub seal_key: PathBuf,
     /// The policy instance that decides for deployments that name none.
     pub policy: InstanceName,
+    /// With `true`, the policy that `policy` names decides without a file in the plugin folder,
+    /// where the program has it built in. A file of that name takes its place.
+    pub builtin_policy: bool,
     pub controller: Controller,
     pub calls: Calls,
     pub reload: Reload,
@@ -294,6 +300,9 @@ pub struct Api {
     pub burst: u32,
     /// How long requests in progress may go on after the daemon was asked to stop.
     pub drain: Millis,
+    /// Deployments that have metrics of their own, by namespace and name. The others are told
+    /// together, as those of the deployment `(others)` in the namespace `(others)`.
+    pub metric_deployments: u32,
     /// The role that may send components for shadow policies and replays. Canaries always take an
     /// admin of all namespaces.
     pub uploads: Uploads,
@@ -346,6 +355,10 @@ pub struct Log {
     pub level: String,
     /// The form of a line.
     pub format: LogFormat,
+    /// A line for each request to the API, at the level `info`: method, path without its query,
+    /// status, milliseconds, the name of the token, and the request's id. Probes and metrics are at
+    /// `debug` in any case.
+    pub requests: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -393,6 +406,7 @@ impl Config {
             credentials: BTreeMap::new(),
             registries: Vec::new(),
             policy,
+            builtin_policy: true,
             controller: Controller {
                 offers_ttl: Millis::from_secs(30),
                 offers_patience: Millis::from_secs(2),
@@ -464,6 +478,7 @@ impl Config {
                 rate: 5_000,
                 burst: 10_000,
                 drain: Millis::from_secs(10),
+                metric_deployments: 1_000,
                 uploads: Uploads::Admin,
             },
             tls: Tls {
@@ -476,6 +491,7 @@ impl Config {
             log: Log {
                 level: "info".to_owned(),
                 format: LogFormat::Text,
+                requests: true,
             },
             moved: false,
             file: None,

@@ -113,15 +113,17 @@ pub struct Effective {
 }
 
 /// Settings that an environment variable overrides, and its name.
-pub const ENVIRONMENT: [(&str, &str); 7] = [
+pub const ENVIRONMENT: [(&str, &str); 8] = [
     ("listen", "TRADEWIND_LISTEN"),
     ("data", "TRADEWIND_DATA"),
     ("plugins", "TRADEWIND_PLUGINS"),
     ("secrets", "TRADEWIND_SECRETS"),
+    (BUILTIN_POLICY, "TRADEWIND_BUILTIN_POLICY"),
     ("log.level", "TRADEWIND_LOG"),
     ("log.format", "TRADEWIND_LOG_FORMAT"),
     (owners::SETTING, TRUST),
 ];
+const BUILTIN_POLICY: &str = "builtin-policy";
 const TRUST: &str = "TRADEWIND_TRUST_ANY_OWNER";
 
 /// What a package installs for the daemon of its machine. Clients whose user has no configuration find that daemon by it; a daemon reads it
@@ -337,7 +339,9 @@ fn nested(setting: &str, value: String) -> Table {
     let mut parts = setting.rsplit('.');
     let mut table = Table::new();
     let value = match value.as_str() {
-        "true" | "false" if setting == owners::SETTING => Value::Boolean(value == "true"),
+        "true" | "false" if [owners::SETTING, BUILTIN_POLICY].contains(&setting) => {
+            Value::Boolean(value == "true")
+        }
         _ => Value::String(value),
     };
     table.insert(parts.next().unwrap_or(setting).to_owned(), value);

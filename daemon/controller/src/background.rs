@@ -5,3 +5,4 @@ pub(crate) mod orphan_sweep;
 pub(crate) mod rebalancer;
 pub(crate) mod reconsider;
 pub(crate) mod retention;
+pub(crate) mod timekeeper;

@@ -23,25 +23,31 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::{Clock, Paces, Prober, Registries},
+    event::{Reason, Severity},
     failure::Failure,
     identity::Scope,
+    list::OneOf,
     names::{
         AllocationId, DecisionId, DeploymentName, InstallationId, InstanceName, Namespace, TaskName,
     },
     plugin::Plugins,
     record::{ALLOCATIONS, AllocationRecord, DEPLOYMENTS, DeploymentKey, DeploymentRecord, Stage},
-    store::{self, Store},
-    units::Bytes,
+    store::{self, Revision, Store},
+    units::{Bytes, Instant},
     vital,
     workload::LogQuery,
 };
 
 pub use options::{KeepAudit, Options};
+pub use service::following::{ListChange, ListEvent};
 pub use service::listing::Filter;
+pub use service::measures::{DeploymentMeasure, Measures};
 pub use service::plans::{ByHand, Draft, Error as PlanError};
 use state::cache::{Cache, DeploymentState};
 use state::commit::{Committer, Ids};
+use state::progress::Progress;
 use state::reads::Reads;
+pub use state::timings::{BOUNDS, Times};
 
 /// Why a request to the controller failed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,8 @@ pub enum Error {
     NotEnded { name: String },
     #[error("there is nothing to {action}: no update of \"{name}\" waits for it")]
     NothingTo { action: &'static str, name: String },
+    #[error("the update of \"{name}\" is paused")]
+    Paused { name: DeploymentKey },
     #[error("there is no task \"{task}\" in \"{name}\"")]
     NoTask {
         name: String,
@@ -91,6 +99,8 @@ pub enum Error {
     Invalid { path: String, message: String },
     #[error("\"{given}\" is no place in these logs: use the `next` of an earlier answer")]
     Cursor { given: String },
+    #[error("what changed after revision {} is not known any more", after.0)]
+    Unfollowable { after: Revision },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("the plugin call failed")]
@@ -119,6 +129,19 @@ pub struct EventFilter {
     pub deployment: Option<DeploymentName>,
     /// Only of this plugin instance. None: of all, and those of no plugin.
     pub plugin: Option<InstanceName>,
+    /// What kind of events, whatever they are about.
+    pub kind: EventKind,
+}
+
+/// What kind of events. The default: every kind.
+#[derive(Debug, Clone, Default)]
+pub struct EventKind {
+    /// Only with one of these severities.
+    pub severity: Option<OneOf<Severity>>,
+    /// Only for one of these reasons.
+    pub reason: Option<OneOf<Reason>>,
+    /// Only those that happened at this moment or later.
+    pub since: Option<Instant>,
 }
 
 /// Allocations of which a provider's surroundings say that something has happened.
@@ -175,6 +198,7 @@ struct Shared {
     images: Arc<execute::images::Images>,
     scheduler: Arc<schedule::scheduler::Scheduler>,
     scaler: Arc<background::autoscaler::Scaler>,
+    timekeeper: Arc<background::timekeeper::Timekeeper>,
     rebalancer: Arc<background::rebalancer::Rebalancer>,
     shadows: Arc<schedule::shadows::Shadows>,
     tasks: TaskTracker,
@@ -213,6 +237,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         hints,
     } = surroundings;
     let mut cache = load(store.as_ref()).await?;
+    let progress = Arc::new(Progress::at(cache.deployments.changes.shown()));
     let namespaces = state::book::NamespaceBook::load(store.as_ref(), &mut cache).await?;
     execute::images::load(store.as_ref(), &mut cache).await?;
     background::reconsider::resume(store.as_ref(), &mut cache, clock.now()).await?;
@@ -238,7 +263,9 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         paces: paces.clone(),
         cache: cache.clone(),
         namespaces: namespaces.clone(),
+        progress,
         wake: wake.clone(),
+        timings: Arc::default(),
     });
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let lanes = execute::lanes::Lanes::new(options.concurrency, options.lane);
@@ -323,6 +350,12 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         cache.clone(),
         clock.clone(),
         interval,
+        stop.clone(),
+    ));
+    let timekeeper = Arc::new(background::timekeeper::Timekeeper::new(
+        committer.clone(),
+        cache.clone(),
+        clock.clone(),
         stop.clone(),
     ));
     let refusals = Arc::new(schedule::refusals::Refusals {
@@ -481,6 +514,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         images,
         scheduler,
         scaler,
+        timekeeper,
         rebalancer,
         shadows,
         tasks,
@@ -496,6 +530,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let Shared {
         tasks,
         scaler,
+        timekeeper,
         place_health,
         rebalancer,
         ..
@@ -504,6 +539,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     tasks.spawn(vital::part("roll-backs", handle.carry_out(returning)));
     tasks.spawn(vital::part("observer", poller.run(hints)));
     tasks.spawn(vital::part("autoscaler", scaler.clone().run()));
+    tasks.spawn(vital::part("timekeeper", timekeeper.clone().run()));
     tasks.spawn(vital::part("retention", retention.run()));
     tasks.spawn(vital::part("ledger", ledgers.run()));
     tasks.spawn(vital::part("provider checks", place_health.clone().run()));
@@ -519,7 +555,9 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
 
 async fn load(store: &dyn Store) -> Result<Cache, Error> {
     let mut cache = Cache::default();
-    for stored in store.list(DEPLOYMENTS).await?.records {
+    let deployments = store.list(DEPLOYMENTS).await?;
+    cache.deployments.changes.begin(deployments.revision);
+    for stored in deployments.records {
         let record: DeploymentRecord = state::journal::decode(&stored)?;
         let metadata = &record.manifest.metadata;
         let key = DeploymentKey {
@@ -548,7 +586,7 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
         }
         cache.insert_allocation(record, stored.revision);
     }
-    for entry in cache.deployments.values_mut() {
+    for entry in cache.deployments.quietly().values_mut() {
         // A call may have been under way when the daemon was killed.
         entry
             .allocations

@@ -2,9 +2,13 @@
 
 pub(crate) mod book;
 pub(crate) mod cache;
+pub(crate) mod changes;
 pub(crate) mod commit;
 pub(crate) mod copy_on_write;
+pub(crate) mod deployments;
 pub(crate) mod inputs;
 pub(crate) mod journal;
 pub(crate) mod notes;
+pub(crate) mod progress;
 pub(crate) mod reads;
+pub(crate) mod timings;

@@ -8,6 +8,7 @@ mod kept;
 mod memory;
 mod parts;
 mod schedule;
+mod timekeeper;
 mod undecided;
 mod updates;
 

@@ -14,4 +14,5 @@ pub mod record;
 pub(crate) mod replacement;
 pub(crate) mod rollout;
 pub(crate) mod scaling;
+pub(crate) mod schedule;
 pub(crate) mod shadow;

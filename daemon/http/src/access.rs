@@ -37,6 +37,14 @@ pub enum Reach {
     Filtered,
 }
 
+/// The operation names its namespace in its path, whatever it says.
+pub(crate) fn in_path(operation: &mut Operation) {
+    operation.extensions.insert(
+        NAMESPACE.to_owned(),
+        serde_json::to_value(Reach::Path).unwrap_or_default(),
+    );
+}
+
 /// What a token needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Needs {

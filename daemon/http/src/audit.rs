@@ -6,8 +6,9 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tradewind_api::{AuditView, Kept};
 use tradewind_core::{
-    audit::{Bounds, Line, Page, Verdict},
+    audit::{Bounds, Line, Verdict},
     identity::Role,
     list::{Cursor, Window},
     names::Digest,
@@ -46,10 +47,11 @@ pub(crate) async fn list(
     State(app): State<App>,
     here: Here,
     Query(query): Query<AuditQuery>,
-) -> Result<Paged<Page>, Error> {
+) -> Result<Paged<Line, Kept>, Error> {
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let (page, next) = app.controller.audit(query.after, &window).await?;
-    Ok(here.page(page, next))
+    let AuditView { items, beside, .. } = page.into();
+    Ok(here.page(items, next).beside(beside))
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -87,6 +87,10 @@ pub(crate) struct Gate {
 #[derive(Clone)]
 pub(crate) struct Sender(pub Arc<Identity>);
 
+/// Whose token a request came with. It travels with the response, for the log.
+#[derive(Clone)]
+pub(crate) struct Asker(pub Arc<Identity>);
+
 /// What a supervisor asks. Nobody's requests count against these, its own included: an answer costs no more than a refusal would.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
@@ -145,6 +149,9 @@ pub(crate) async fn admit(
         }
     };
     let mut answer = answer.into_response();
+    if let Some(identity) = &identity {
+        answer.extensions_mut().insert(Asker(identity.clone()));
+    }
     if let Some(identity) = identity.filter(|_| answer.extensions().get::<Reason>().is_some()) {
         answer.extensions_mut().insert(Sender(identity));
     }

@@ -48,7 +48,7 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(query): Query<DecisionsQuery>,
-) -> Result<Paged<Vec<DecisionView>>, Error> {
+) -> Result<Paged<DecisionView>, Error> {
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let namespace = query.namespace.or_else(|| {
         query
@@ -59,11 +59,14 @@ pub(crate) async fn list(
     let of = namespace
         .as_ref()
         .map(|namespace| (namespace, query.deployment.as_ref()));
+    let revision = app.controller.shown_revision();
     let page = app
         .controller
         .decisions(caller.scope(), of, &window)
         .await?;
-    Ok(here.page(shown(page.items), page.next))
+    Ok(here
+        .page(shown(page.items), page.next)
+        .at_revision(revision))
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

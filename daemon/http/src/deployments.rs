@@ -9,24 +9,29 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use tradewind_api::{Accepted, DeploymentSummary, DeploymentView, Outcome, PlanView, Status};
-use tradewind_controller::Filter;
+use serde::{Deserialize, Serialize};
+use tradewind_api::{
+    Accepted, Bookmark, DeploymentDiff, DeploymentLeft, DeploymentSummary, DeploymentView, Outcome,
+    Page, PlanView, Status,
+};
+use tradewind_controller::{Filter, ListChange, ListEvent};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Selector, Window},
     names::{DeploymentName, Namespace},
+    store::Revision,
 };
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
+    etag::{self, Known},
     extract::{Condition, ManifestBody, Path, Query, Streaming},
-    openapi,
-    paging::{Here, Paged},
+    namespaced, openapi,
+    paging::{self, Here},
     sse::{self, Message},
 };
 
@@ -46,8 +51,15 @@ pub(crate) struct ListQuery {
     selector: Option<Selector>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
-    /// Where the page begins: out of the link of the page before. Default: with the first.
+    /// Where the page begins: the `next` of the page before. Default: with the first.
     cursor: Option<Cursor<DeploymentSummary>>,
+    /// True: server-sent events in place of pages. `put` has a summary, `delete` the name of one that is gone or left the filter, `bookmark`
+    /// a revision up to which everything has been told. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    watch: bool,
+    /// Of a watch: only what changes after this revision, which a list, a bookmark or an event's id has told. The header `Last-Event-ID` goes
+    /// before it. Default: everything that is there, then a bookmark, then what changes. 410 when what changed since is not known any more.
+    after: Option<Revision>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -94,25 +106,97 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<Vec<DeploymentSummary>> {
+    streaming: Streaming,
+) -> Result<Response, Error> {
     let filter = Filter {
         scope: caller.scope().clone(),
         namespace: q.namespace,
         status: q.status,
         selector: q.selector.unwrap_or_default(),
     };
+    let resumed = streaming.last_event_id.map(revision).transpose()?;
+    if q.watch || streaming.accepted {
+        if let Some(cursor) = &q.cursor {
+            return Err(Error::Parameters {
+                message: format!(
+                    "cursor \"{cursor}\" is of a page, and this is a watch: send a revision as `after`"
+                ),
+            });
+        }
+        return watch(app, &caller, filter, resumed.or(q.after)).await;
+    }
+    if let Some(after) = q.after {
+        return Err(Error::Parameters {
+            message: format!(
+                "after \"{}\" is of a watch: send watch=true as well",
+                after.0
+            ),
+        });
+    }
+    let revision = app.controller.shown_revision();
     let page = app
         .controller
         .list(&filter, &Window::new(q.limit, q.cursor))
         .await;
-    here.page(page.items, page.next)
+    Ok(here
+        .page(page.items, page.next)
+        .at_revision(revision)
+        .into_response())
+}
+
+fn revision(value: String) -> Result<Revision, Error> {
+    value.parse().map(Revision).map_err(|_| Error::Header {
+        name: "Last-Event-ID",
+        value,
+        rule: "send the id of an event of the watch, or a revision",
+    })
+}
+
+/// The data of a watch's events.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Told {
+    Put(Box<DeploymentSummary>),
+    Delete(DeploymentLeft),
+    Bookmark(Bookmark),
+}
+
+async fn watch(
+    app: App,
+    caller: &Caller,
+    filter: Filter<Status>,
+    after: Option<Revision>,
+) -> Result<Response, Error> {
+    let events = app.controller.follow_list(filter, after)?;
+    let messages = events.map(|event| {
+        let ListEvent { revision, change } = event?;
+        let (name, data) = match change {
+            ListChange::Put(summary) => ("put", Told::Put(summary)),
+            ListChange::Delete { namespace, name } => {
+                ("delete", Told::Delete(DeploymentLeft { namespace, name }))
+            }
+            ListChange::Bookmark => {
+                let revision = revision.unwrap_or_default();
+                ("bookmark", Told::Bookmark(Bookmark { revision }))
+            }
+        };
+        Ok(Message {
+            id: revision.map(|revision| revision.0.to_string()),
+            name,
+            data,
+        })
+    });
+    sse::response(&app, &caller.identity, messages).await
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listDeployments")
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("deployments")
-        .summary("List deployments, by namespace and name")
+        .summary("List or watch deployments, by namespace and name")
+        .response::<200, Json<Page<DeploymentSummary>>>()
+        .with(paging::linked)
+        .with(openapi::or_stream)
 }
 
 pub(crate) async fn get(
@@ -121,14 +205,13 @@ pub(crate) async fn get(
     Query(query): Query<GetQuery>,
     caller: Caller,
     streaming: Streaming,
+    known: Known,
 ) -> Result<Response, Error> {
     let view = find(&app, &query.namespace, &name)?;
     if query.follow || streaming.accepted {
         return follow(app, &caller, query.namespace, name, view).await;
     }
-    let tag = HeaderValue::try_from(format!("\"{}\"", view.summary.generation))
-        .map_err(|e| Error::Encode(e.into()))?;
-    Ok(([(header::ETAG, tag)], Json(view)).into_response())
+    etag::answer(view.summary.generation, &view, &known)
 }
 
 pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
@@ -136,7 +219,10 @@ pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Query))
         .tag("deployments")
         .summary("Read or follow a deployment")
-        .description("The `ETag` is the generation: send it back as `If-Match` to write only if nothing has changed.")
+        .description(
+            "The `ETag` changes whenever the answer does. Sent back as `If-Match` it writes only if nobody has written since: there its generation \
+             counts alone, whatever has become of the status. As `If-None-Match` it spares an answer that is the same.",
+        )
         .response::<200, Json<DeploymentView>>()
         .with(openapi::or_stream)
 }
@@ -259,7 +345,7 @@ pub(crate) fn put_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Create or change a deployment")
         .description(
-            "The body is the manifest; its name must be the one in the path. `If-Match: GENERATION` guards against changes by others, \
+            "The body is the manifest; its name must be the one in the path. `If-Match: ETAG` guards against changes by others, \
              `If-None-Match: *` against overwriting. An equal manifest changes nothing and answers 200, and so does a dry run, with \
              the outcome that there would be.",
         )
@@ -317,6 +403,32 @@ pub(crate) fn plan_docs(op: TransformOperation) -> TransformOperation {
         )
 }
 
+pub(crate) async fn diff(
+    State(app): State<App>,
+    Path(Name { name }): Path<Name>,
+    Query(_): Query<ForManifest>,
+    ManifestBody(manifest): ManifestBody,
+) -> Result<Json<DeploymentDiff>, Error> {
+    if manifest.metadata.name != name {
+        return Err(Error::NameMismatch {
+            manifest: manifest.metadata.name.to_string(),
+            path: name.to_string(),
+        });
+    }
+    Ok(Json(app.controller.diff(manifest)))
+}
+
+pub(crate) fn diff_docs(op: TransformOperation) -> TransformOperation {
+    op.id("diffDeployment")
+        .with(needs(Role::Viewer, Reach::Manifest))
+        .tag("deployments")
+        .summary("What differs between a manifest and the one that the deployment has")
+        .description(
+            "Changes nothing, and decides nothing. The body is the manifest; its name must be the one in the path. Defaults are filled in \
+             on both sides.",
+        )
+}
+
 /// The generation that the controller shall insist on.
 pub(super) fn expected(
     app: &App,
@@ -357,10 +469,7 @@ pub(super) fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
     } else {
         StatusCode::ACCEPTED
     };
-    let location = format!(
-        "/v1/deployments/{}?namespace={}",
-        accepted.name, accepted.namespace
-    );
+    let location = namespaced::address(&accepted.namespace, &accepted.name);
     let header = |name: HeaderName, text: String| {
         HeaderValue::try_from(text)
             .map(|v| (name, v))
@@ -368,7 +477,7 @@ pub(super) fn accepted_response(accepted: Accepted) -> Result<Response, Error> {
     };
     let headers = [
         header(header::LOCATION, location)?,
-        header(header::ETAG, format!("\"{}\"", accepted.generation))?,
+        header(header::ETAG, etag::of_generation(accepted.generation))?,
     ];
     Ok((status, headers, Json(accepted)).into_response())
 }

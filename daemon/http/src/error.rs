@@ -119,6 +119,9 @@ pub enum Error {
     Exists,
     #[error("not ready: {reason}")]
     NotReady { reason: crate::readiness::Reason },
+    /// Nothing of the request was done.
+    #[error("{progress}")]
+    Starting { progress: crate::readiness::Reason },
     #[error(transparent)]
     Controller(Box<controller::Error>),
     #[error(transparent)]
@@ -205,6 +208,7 @@ impl Error {
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
             Self::Host { .. } | Self::Origin { .. } => Shape::new(StatusCode::FORBIDDEN, Kind::Forbidden),
             Self::Busy { .. } | Self::NotReady { .. } => Shape::later(Kind::Unavailable),
+            Self::Starting { .. } => Shape::later(Kind::Starting),
             Self::NotFound { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound),
             Self::Exists => superseded(),
             Self::Controller(e) => controller_shape(e),
@@ -330,7 +334,9 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::InUse { .. } => {
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("delete its deployments first")
         }
-        C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::NotFound).remedy(
+        C::Unfollowable { .. } => Shape::new(StatusCode::GONE, Kind::Gone)
+            .remedy("list again, and follow after the `revision` of the list"),
+        C::InputsGone { .. } => Shape::new(StatusCode::GONE, Kind::Gone).remedy(
             "keep.decision-inputs-age and keep.decision-inputs-size say how long inputs are kept",
         ),
         C::StateQuota { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
@@ -340,6 +346,10 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("wait until it is gone, then create it again"),
         C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
+        C::Paused { name } => {
+            let line = command(&name.namespace, &format!("rollout resume {}", name.name));
+            Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy(format!("{line} lets it go on"))
+        }
         C::NothingTo { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
         C::NoTask { known, .. } => {
             let names: Vec<&str> = known.iter().map(TaskName::as_str).collect();
@@ -428,7 +438,7 @@ fn store_shape(error: &store::Error) -> Shape {
         store::Error::Conflict { .. } => {
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy("try again")
         }
-        store::Error::Compacted { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
+        store::Error::Compacted { .. } => Shape::new(StatusCode::GONE, Kind::Gone)
             .remedy("read the present state, then follow from there"),
         store::Error::Unwritable { trouble, .. } => {
             Shape::later(Kind::Storage).remedy(trouble.remedy())
@@ -442,7 +452,7 @@ fn store_shape(error: &store::Error) -> Shape {
 
 fn recall_shape(error: &RecallError) -> Shape {
     match error {
-        RecallError::NotKept { .. } => Shape::new(StatusCode::GONE, Kind::NotFound)
+        RecallError::NotKept { .. } => Shape::new(StatusCode::GONE, Kind::Gone)
             .remedy("`tradewind plugin inspect NAME` shows the versions that are kept; or bring the component along: --policy FILE"),
         RecallError::Load { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
         RecallError::Refused { .. } | RecallError::NotAPolicy { .. } => {
@@ -539,7 +549,8 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let shape = self.shape();
         let problem = self.problem(&shape);
-        if shape.status.is_server_error() {
+        // Those who wait for a daemon that starts ask often.
+        if shape.status.is_server_error() && shape.kind != Kind::Starting {
             tracing::warn!(status = problem.status, causes = ?problem.causes, "{}", problem.detail);
         }
         // A struct of texts and numbers always has a JSON form.
@@ -770,7 +781,7 @@ mod tests {
                     oldest: 5,
                 }),
                 410,
-                Kind::NotFound,
+                Kind::Gone,
             ),
         ];
         for (error, status, kind) in cases {

@@ -11,12 +11,12 @@ use axum::{
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::EventView;
-use tradewind_controller::EventFilter;
+use tradewind_api::{EventView, Page};
+use tradewind_controller::{EventFilter, EventKind};
 use tradewind_core::{
-    event::{Cursor, Event},
+    event::{Cursor, Event, Reason, Severity},
     identity::Role,
-    list::{self, Window},
+    list::{self, OneOf, Window},
     names::{DeploymentName, InstanceName, Namespace},
 };
 
@@ -25,7 +25,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     deployments::Name,
-    extract::{Path, Query, Streaming},
+    extract::{Path, Query, Since, Streaming},
     openapi,
     paging::{self, Here, shown},
     sse::{self, Message},
@@ -43,6 +43,12 @@ pub(crate) struct EventsQuery {
     deployment: Option<DeploymentName>,
     /// Only this plugin instance.
     plugin: Option<InstanceName>,
+    /// Only those with this severity, or with one of several between commas.
+    severity: Option<OneOf<Severity>>,
+    /// Only those for this reason, or for one of several between commas.
+    reason: Option<OneOf<Reason>>,
+    /// Only those since then: a moment such as `2026-07-01T12:00:00Z`, or a time back from now such as `1h`. Default: all that are kept.
+    since: Option<Since>,
     /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
@@ -61,6 +67,12 @@ pub(crate) struct DeploymentEventsQuery {
     /// Default: `default`.
     #[serde(default = "Namespace::default_namespace")]
     namespace: Namespace,
+    /// Only those with this severity, or with one of several between commas.
+    severity: Option<OneOf<Severity>>,
+    /// Only those for this reason, or for one of several between commas.
+    reason: Option<OneOf<Reason>>,
+    /// Only those since then: a moment such as `2026-07-01T12:00:00Z`, or a time back from now such as `1h`. Default: all that are kept.
+    since: Option<Since>,
     /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
@@ -93,6 +105,7 @@ pub(crate) async fn all(
         namespace: q.namespace,
         deployment: q.deployment,
         plugin: q.plugin,
+        kind: kind(&app, q.severity, q.reason, q.since),
     };
     answer(
         app,
@@ -114,7 +127,7 @@ pub(crate) fn all_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("events")
         .summary("List or follow events")
-        .response::<200, Json<Vec<EventView>>>()
+        .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
         .with(openapi::or_stream)
 }
@@ -132,6 +145,7 @@ pub(crate) async fn of_deployment(
         namespace: Some(q.namespace),
         deployment: Some(name),
         plugin: None,
+        kind: kind(&app, q.severity, q.reason, q.since),
     };
     answer(
         app,
@@ -154,9 +168,22 @@ pub(crate) fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("List or follow a deployment's events")
         .description("Those of deployments that are gone stay readable as long as they are kept.")
-        .response::<200, Json<Vec<EventView>>>()
+        .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
         .with(openapi::or_stream)
+}
+
+fn kind(
+    app: &App,
+    severity: Option<OneOf<Severity>>,
+    reason: Option<OneOf<Reason>>,
+    since: Option<Since>,
+) -> EventKind {
+    EventKind {
+        severity,
+        reason,
+        since: since.map(|since| since.before(app.controller.now())),
+    }
 }
 
 fn window(limit: Option<NonZeroU32>, cursor: Option<list::Cursor<Event>>) -> Window<Event> {
@@ -198,12 +225,15 @@ async fn answer(app: App, caller: &Caller, here: Here, wanted: Wanted) -> Result
     if wanted.follow {
         return follow(app, caller, wanted).await;
     }
-    let (page, _) = app
+    let (page, revision) = app
         .controller
         .events(&wanted.filter, wanted.after.as_ref(), &wanted.window)
         .await?;
     let events: Vec<EventView> = shown(page.items);
-    Ok(here.page(events, page.next).into_response())
+    Ok(here
+        .page(events, page.next)
+        .at_revision(revision)
+        .into_response())
 }
 
 async fn follow(app: App, caller: &Caller, wanted: Wanted) -> Result<Response, Error> {
@@ -244,6 +274,7 @@ mod tests {
             namespace: None,
             deployment: None,
             plugin: None,
+            kind: EventKind::default(),
         };
         let at = |revision| Cursor::after(Revision(revision));
         let asked = |id: Option<&str>, after: Option<u64>| {

@@ -1,5 +1,7 @@
 //! What handlers take from a request: path, query, conditions, bodies. Everything that is refused here becomes a problem.
 
+mod since;
+
 use std::time::Duration;
 
 use aide::OperationInput;
@@ -23,10 +25,11 @@ use tradewind_core::{
 };
 use tradewind_manifest::Format;
 
+pub(crate) use self::since::Since;
 use super::{
     App, Error,
     auth::{self, Caller},
-    json,
+    etag, json,
 };
 
 /// Path parameters.
@@ -373,12 +376,13 @@ impl OperationInput for Condition {
         _: &mut aide::generate::GenContext,
         operation: &mut aide::openapi::Operation,
     ) {
-        let text = "The generation that it must be at, as a number with or without quotes; `*`: it must exist.";
+        let text = "The `ETag` that it had: its generation must still be the same, whatever has become of its status. Or a generation in \
+                    quotes; `*`: it must exist.";
         describe_header(
             operation,
             "If-Match",
             text,
-            r#"^(\*|[1-9][0-9]{0,18}|"[1-9][0-9]{0,18}")$"#,
+            r#"^(\*|"[1-9][0-9]{0,18}"|"[0-9]{1,19}-[0-9a-f]{16}(\.[a-z]+)?")$"#,
         );
         describe_header(
             operation,
@@ -389,8 +393,8 @@ impl OperationInput for Condition {
     }
 }
 
-/// A header that may be sent, and what it may hold.
-fn describe_header(
+/// A header that may be sent, and what it may hold: without a pattern anything.
+pub(crate) fn describe_header(
     operation: &mut aide::openapi::Operation,
     name: &str,
     description: &str,
@@ -399,7 +403,10 @@ fn describe_header(
     use aide::openapi::{
         HeaderStyle, Parameter, ParameterData, ParameterSchemaOrContent, ReferenceOr, SchemaObject,
     };
-    let schema = schemars::json_schema!({ "type": "string", "pattern": pattern });
+    let schema = match pattern {
+        "" => schemars::json_schema!({ "type": "string" }),
+        _ => schemars::json_schema!({ "type": "string", "pattern": pattern }),
+    };
     let schema = SchemaObject {
         json_schema: schema,
         external_docs: None,
@@ -431,6 +438,8 @@ impl Condition {
                 .get(name)
                 .map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned())
         };
+        // It is looked at whatever else there is: what nobody understands is not passed over.
+        let matched = text(header::IF_MATCH).map(Self::from_match).transpose()?;
         if let Some(value) = text(header::IF_NONE_MATCH) {
             let rule = "only * is understood: the deployment must not exist yet";
             return if value == "*" {
@@ -443,22 +452,19 @@ impl Condition {
                 })
             };
         }
-        let Some(value) = text(header::IF_MATCH) else {
-            return Ok(Self::None);
-        };
+        Ok(matched.unwrap_or(Self::None))
+    }
+
+    fn from_match(value: String) -> Result<Self, Error> {
         if value == "*" {
             return Ok(Self::Exists);
         }
-        let bare = value
-            .strip_prefix('"')
-            .and_then(|v| v.strip_suffix('"'))
-            .unwrap_or(&value);
-        match bare.parse() {
-            Ok(generation) if generation > 0 => Ok(Self::Generation(generation)),
-            _ => Err(Error::Header {
+        match etag::generation(&value) {
+            Some(generation) => Ok(Self::Generation(generation)),
+            None => Err(Error::Header {
                 name: "If-Match",
                 value,
-                rule: "send the generation, such as 3 or \"3\", or *",
+                rule: "send the ETag as it came, or a generation in quotes, such as \"3\", or *",
             }),
         }
     }
@@ -740,7 +746,6 @@ mod tests {
     #[test]
     fn conditions_are_read_as_generations() {
         let read = |name, value| Condition::from_headers(&headers(&[(name, value)]));
-        assert_eq!(read("if-match", "3").unwrap(), Condition::Generation(3));
         assert_eq!(read("if-match", "\"3\"").unwrap(), Condition::Generation(3));
         assert_eq!(read("if-match", "*").unwrap(), Condition::Exists);
         assert_eq!(
@@ -752,7 +757,8 @@ mod tests {
             Condition::None
         );
         for (name, value) in [
-            ("if-match", "0"),
+            ("if-match", "3"),
+            ("if-match", "\"0\""),
             ("if-match", "W/\"3\""),
             ("if-match", "abc"),
             ("if-match", "\"3"),

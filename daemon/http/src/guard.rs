@@ -20,6 +20,7 @@ use tradewind_core::{identity::Power, names::TokenName};
 
 use super::{App, Error, auth::Caller, extract};
 use crate::identity::Identity;
+use tradewind_config::Config;
 
 /// How long a request waits for a slot.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -169,12 +170,7 @@ pub(crate) async fn local_only(
     request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let transport = if app.config.tls.is_on() {
-        Transport::Encrypted
-    } else {
-        Transport::Plain
-    };
-    check(request.headers(), request.uri(), transport)?;
+    check(request.headers(), request.uri(), Transport::of(&app.config))?;
     Ok(next.run(request).await)
 }
 
@@ -201,12 +197,24 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
 
 /// Over what requests come. Whoever listens with TLS may have any name: there the certificate and the token guard alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Transport {
+pub(crate) enum Transport {
     Plain,
     Encrypted,
 }
 
-fn check(headers: &HeaderMap, uri: &Uri, transport: Transport) -> Result<(), Error> {
+impl Transport {
+    pub(crate) fn of(config: &Config) -> Self {
+        if config.tls.is_on() {
+            Self::Encrypted
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// # Errors
+/// The request was meant for another host, or comes from a foreign page.
+pub(crate) fn check(headers: &HeaderMap, uri: &Uri, transport: Transport) -> Result<(), Error> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().map(text);

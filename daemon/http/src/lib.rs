@@ -16,7 +16,9 @@ mod canary;
 mod config;
 mod decisions;
 mod deployments;
+mod encoding;
 mod error;
+mod etag;
 mod events;
 mod explain;
 mod extract;
@@ -25,31 +27,37 @@ mod health;
 mod json;
 mod logs;
 mod metrics;
+mod namespaced;
 mod namespaces;
 mod offers;
 mod openapi;
 mod paging;
 mod plans;
 mod plugins;
+mod problems;
 mod refusals;
 mod regions;
 mod replacements;
 mod replay;
 mod request_id;
+mod request_log;
 mod rerun;
+mod restart;
 mod revisions;
 mod scale;
 mod schema;
 mod server;
 mod shadows;
 mod sse;
+pub mod starting;
 mod tokens;
+mod usage;
 
 use std::{any::Any, sync::Arc};
 
 use aide::axum::{
     ApiRouter,
-    routing::{delete_with, get_with, post_with, put_with},
+    routing::{ApiMethodRouter, delete_with, get_with, post_with, put_with},
 };
 use axum::{
     Router,
@@ -85,6 +93,8 @@ pub struct Handles {
     pub identities: identity::Handle,
     /// Lines of the log that nobody could take, since the start.
     pub log_lines_dropped: fn() -> u64,
+    /// The bytes that the state takes on disk.
+    pub store_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 /// The parts of an `App`.
@@ -177,71 +187,68 @@ fn connections_at_most() -> u32 {
     })
 }
 
+/// The routes of deployments, each in both forms.
+fn of_deployments(mut router: ApiRouter<App>) -> ApiRouter<App> {
+    let mut route = |end: &str, methods: &dyn Fn() -> ApiMethodRouter<App>| {
+        let before = std::mem::replace(&mut router, ApiRouter::new());
+        router = namespaced::both(before, end, methods);
+    };
+    route("", &|| get_with(deployments::list, deployments::list_docs));
+    route("/{name}", &|| {
+        get_with(deployments::get, deployments::get_docs)
+            .merge(put_with(deployments::put, deployments::put_docs))
+            .merge(delete_with(deployments::delete, deployments::delete_docs))
+    });
+    route("/{name}/plan", &|| {
+        post_with(deployments::plan, deployments::plan_docs)
+    });
+    route("/{name}/diff", &|| {
+        post_with(deployments::diff, deployments::diff_docs)
+    });
+    route("/{name}/explain", &|| get_with(explain::get, explain::docs));
+    route("/{name}/metrics", &|| {
+        post_with(scale::push, scale::push_docs)
+    });
+    route("/{name}/scale", &|| {
+        post_with(scale::scale, scale::scale_docs)
+    });
+    route("/{name}/run", &|| post_with(rerun::create, rerun::docs));
+    route("/{name}/restart", &|| {
+        post_with(restart::create, restart::docs)
+    });
+    route("/{name}/pause", &|| {
+        post_with(restart::pause, restart::pause_docs)
+    });
+    route("/{name}/resume", &|| {
+        post_with(restart::resume, restart::resume_docs)
+    });
+    route("/{name}/wake", &|| post_with(scale::wake, scale::wake_docs));
+    route("/{name}/revisions", &|| {
+        get_with(revisions::list, revisions::list_docs)
+    });
+    route("/{name}/revisions/{generation}", &|| {
+        get_with(revisions::get, revisions::get_docs)
+    });
+    route("/{name}/rollback", &|| {
+        post_with(revisions::rollback, revisions::rollback_docs)
+    });
+    route("/{name}/promote", &|| {
+        post_with(revisions::promote, revisions::promote_docs)
+    });
+    route("/{name}/abort", &|| {
+        post_with(revisions::abort, revisions::abort_docs)
+    });
+    route("/{name}/logs", &|| get_with(logs::get, logs::docs));
+    route("/{name}/events", &|| {
+        get_with(events::of_deployment, events::of_deployment_docs)
+    });
+    router
+}
+
 /// Every route, documented.
 fn routes() -> ApiRouter<App> {
-    ApiRouter::new()
-        .api_route(
-            "/v1/deployments",
-            get_with(deployments::list, deployments::list_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}",
-            get_with(deployments::get, deployments::get_docs)
-                .merge(put_with(deployments::put, deployments::put_docs))
-                .merge(delete_with(deployments::delete, deployments::delete_docs)),
-        )
-        .api_route(
-            "/v1/deployments/{name}/plan",
-            post_with(deployments::plan, deployments::plan_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/explain",
-            get_with(explain::get, explain::docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/metrics",
-            post_with(scale::push, scale::push_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/scale",
-            post_with(scale::scale, scale::scale_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/run",
-            post_with(rerun::create, rerun::docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/wake",
-            post_with(scale::wake, scale::wake_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/revisions",
-            get_with(revisions::list, revisions::list_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/revisions/{generation}",
-            get_with(revisions::get, revisions::get_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/rollback",
-            post_with(revisions::rollback, revisions::rollback_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/promote",
-            post_with(revisions::promote, revisions::promote_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/abort",
-            post_with(revisions::abort, revisions::abort_docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/logs",
-            get_with(logs::get, logs::docs),
-        )
-        .api_route(
-            "/v1/deployments/{name}/events",
-            get_with(events::of_deployment, events::of_deployment_docs),
-        )
+    let router = of_deployments(ApiRouter::new());
+    router
         .api_route(
             "/v1/namespaces",
             get_with(namespaces::list, namespaces::list_docs),
@@ -334,6 +341,7 @@ fn routes() -> ApiRouter<App> {
             "/v1/shadows/{name}/promote",
             post_with(shadows::promote, shadows::promote_docs),
         )
+        .api_route("/v1/usage", get_with(usage::list, usage::docs))
         .api_route("/v1/events", get_with(events::all, events::all_docs))
         .api_route("/v1/backup", post_with(backup::create, backup::docs))
         .api_route("/v1/audit", get_with(audit::list, audit::list_docs))
@@ -360,6 +368,7 @@ fn routes() -> ApiRouter<App> {
         .api_route("/healthz", get_with(health::alive, health::alive_docs))
         .api_route("/readyz", get_with(health::ready, health::ready_docs))
         .api_route("/metrics", get_with(metrics::get, metrics::docs))
+        .api_route("/problems/{kind}", get_with(problems::get, problems::docs))
         .api_route("/openapi.json", get_with(openapi::get, openapi::docs))
 }
 
@@ -378,6 +387,7 @@ pub fn router_with(app: App, beside: impl FnOnce(ApiRouter<App>) -> ApiRouter<Ap
     };
     router
         .fallback(no_route)
+        .layer(middleware::from_fn(namespaced::into_query))
         .layer(openapi::extension(&api))
         .layer(middleware::from_fn_with_state(app.clone(), guard::slot))
         .layer(middleware::from_fn_with_state(
@@ -394,6 +404,8 @@ pub fn router_with(app: App, beside: impl FnOnce(ApiRouter<App>) -> ApiRouter<Ap
             app.clone(),
             metrics::observe,
         ))
+        .layer(encoding::layer())
+        .layer(middleware::from_fn(encoding::mark))
         .layer(middleware::from_fn(guard::harden))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)

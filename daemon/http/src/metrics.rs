@@ -1,21 +1,25 @@
-//! `/metrics`: counts and times of requests as they happen; plugin calls and deployments as they are when asked.
+//! `/metrics`: counts and times of requests as they happen; everything else as it is when asked.
+
+mod controller;
+mod process;
+mod text;
 
 use std::{sync::atomic::AtomicU64, time::Instant};
 
 use aide::transform::TransformOperation;
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::header,
+    http::{HeaderMap, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::{EncodeLabelSet, text as open_metrics},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tradewind_api::{DeploymentSummary, PluginState};
-use tradewind_controller::Filter;
+use tradewind_api::PluginState;
+use tradewind_controller::DeploymentMeasure;
 use tradewind_core::{
     identity::{Role, Scope},
     list::{Selector, Window},
@@ -29,9 +33,9 @@ use super::{
     auth,
     openapi::Raw,
     refusals::{self, Refusals},
+    request_log,
 };
 
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Seconds.
 const BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
@@ -48,11 +52,6 @@ struct Outcome {
     method: String,
     route: String,
     status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByStatus {
-    status: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,6 +72,8 @@ struct ByPlace {
 
 /// What is counted between two questions.
 pub(crate) struct Metrics {
+    /// When the daemon began, in seconds since 1970.
+    started: f64,
     registry: Registry,
     requests: Family<Outcome, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
@@ -99,7 +100,9 @@ impl Metrics {
             "Refused requests and connections by reason",
             refusals.counts.clone(),
         );
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
+            started: since_1970.map_or(0.0, |since| since.as_secs_f64()),
             registry,
             requests,
             seconds,
@@ -124,7 +127,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     let response = next.run(request).await;
     let took = started.elapsed();
     let status = response.status().as_u16();
-    tracing::debug!(%method, %path, status, took_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "request answered");
+    request_log::write(app.config.log.requests, &method, &path, took, &response);
     refusals::trace(&app, &response, address, &method, &route);
     app.metrics
         .requests
@@ -141,26 +144,24 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     response
 }
 
-pub(crate) async fn get(State(app): State<App>) -> Result<Response, Error> {
+pub(crate) async fn get(State(app): State<App>, headers: HeaderMap) -> Result<Response, Error> {
     let mut out = String::new();
-    let deployments = app
-        .controller
-        .list(&Filter::all(), &Window::whole())
-        .await
-        .items;
+    let deployments = app.controller.deployment_measures().await;
     render(&app, &deployments, &mut out).map_err(|e| Error::Encode(e.into()))?;
-    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], out).into_response())
+    let accept = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok());
+    let (content_type, out) = text::form(accept.unwrap_or_default(), out);
+    Ok(([(header::CONTENT_TYPE, content_type)], out).into_response())
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
     op.id("getMetrics")
         .with(needs(Role::Viewer, Reach::All))
         .tag("meta")
-        .summary("Metrics in the OpenMetrics text format")
-        .with(Raw::<true>::answer(
-            "application/openmetrics-text",
-            "The metrics, up to `# EOF`.",
-        ))
+        .summary("Metrics in the text format of Prometheus")
+        .description("With `Accept: application/openmetrics-text` in that of OpenMetrics.")
+        .with(Raw::<true>::answer("text/plain", "The metrics."))
 }
 
 fn regions(app: &App, now: &mut Registry) {
@@ -169,7 +170,7 @@ fn regions(app: &App, now: &mut Registry) {
     let calls = Family::<ByPlace, Gauge>::default();
     let waiting = Family::<ByPlace, Gauge>::default();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    for region in app.controller.regions(&Scope::All).regions {
+    for region in app.controller.regions(&Scope::All).items {
         let label = ByPlace {
             provider: region.provider.to_string(),
             region: region.region,
@@ -202,23 +203,14 @@ fn regions(app: &App, now: &mut Registry) {
     );
 }
 
-fn render(app: &App, listed: &[DeploymentSummary], out: &mut String) -> std::fmt::Result {
-    text::encode_registry(out, &app.metrics.registry)?;
+fn render(app: &App, listed: &[DeploymentMeasure], out: &mut String) -> std::fmt::Result {
+    open_metrics::encode_registry(out, &app.metrics.registry)?;
     // What others know is asked for anew each time, so that nothing stale is shown.
     let mut now = Registry::default();
-    let deployments = Family::<ByStatus, Gauge>::default();
-    for deployment in listed {
-        deployments
-            .get_or_create(&ByStatus {
-                status: deployment.status.as_str(),
-            })
-            .inc();
-    }
-    now.register(
-        "tradewind_deployments",
-        "Deployments by status",
-        deployments,
-    );
+    let most = usize::try_from(app.config.api.metric_deployments).unwrap_or(usize::MAX);
+    controller::deployments(listed, most, &mut now);
+    controller::work(&app.controller.measures(), &mut now);
+    process::process(app.metrics.started, (app.store_bytes)(), &mut now);
     namespaces(app, &mut now);
     let calls = Family::<ByPlugin, Counter>::default();
     let failures = Family::<ByPlugin, Counter>::default();
@@ -262,8 +254,8 @@ fn render(app: &App, listed: &[DeploymentSummary], out: &mut String) -> std::fmt
         "Lines of the daemon's log that standard error did not take",
         dropped,
     );
-    text::encode_registry(out, &now)?;
-    text::encode_eof(out)
+    open_metrics::encode_registry(out, &now)?;
+    open_metrics::encode_eof(out)
 }
 
 /// What the namespaces cost, in US dollars, and how many of their tasks wait.

@@ -22,6 +22,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
+    etag::{self, Known},
     extract::{Condition, NamespaceBody, Path, Query},
     paging::{Here, Paged},
 };
@@ -57,15 +58,16 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<Vec<NamespaceSummary>> {
+) -> Paged<NamespaceSummary> {
     let (selector, window) = (
         q.selector.unwrap_or_default(),
         Window::new(q.limit, q.cursor),
     );
+    let revision = app.controller.shown_revision();
     let page = app
         .controller
         .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
-    here.page(page.items, page.next)
+    here.page(page.items, page.next).at_revision(revision)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -79,6 +81,7 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
 pub(crate) async fn get(
     State(app): State<App>,
     Path(Name { name }): Path<Name>,
+    known: Known,
 ) -> Result<Response, Error> {
     let Some(view) = app.controller.namespace(&name) else {
         return Err(Error::NotFound {
@@ -86,7 +89,7 @@ pub(crate) async fn get(
             name: name.to_string(),
         });
     };
-    Ok(([(header::ETAG, tag(view.generation)?)], Json(view)).into_response())
+    etag::answer(view.generation, &view, &known)
 }
 
 pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
@@ -94,7 +97,9 @@ pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Path))
         .tag("namespaces")
         .summary("Read a namespace: limits, usage, spending, and who is held back")
-        .description("The `ETag` is the generation of its limits: send it back as `If-Match` to write only if nothing has changed.")
+        .description(
+            "The `ETag` changes whenever the answer does. Sent back as `If-Match` it writes only if nobody has written its limits since.",
+        )
         .response::<200, Json<NamespaceView>>()
 }
 
@@ -145,7 +150,7 @@ pub(crate) fn put_docs(op: TransformOperation) -> TransformOperation {
         .tag("namespaces")
         .summary("Set the limits of a namespace")
         .description(
-            "The body is the namespace's document; its name must be the one in the path. `If-Match: GENERATION` guards against changes by \
+            "The body is the namespace's document; its name must be the one in the path. `If-Match: ETAG` guards against changes by \
              others, `If-None-Match: *` against overwriting. Equal limits change nothing.",
         )
         .response::<201, Json<NamespaceOutcome>>()

@@ -6,7 +6,7 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{OfferView, OffersView};
+use tradewind_api::{OfferView, Unoffered};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, Selector, Window},
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<OffersQuery>,
-) -> Result<Paged<OffersView>, Error> {
+) -> Result<Paged<OfferView, Unoffered>, Error> {
     let (scope, selector) = (within(&caller, q.namespace), q.selector.unwrap_or_default());
     let (view, next) = app
         .controller
@@ -53,7 +53,7 @@ pub(crate) async fn list(
             &Window::new(q.limit, q.cursor),
         )
         .await?;
-    Ok(here.page(view, next))
+    Ok(here.page(view.items, next).beside(view.beside))
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

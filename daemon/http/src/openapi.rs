@@ -1,5 +1,7 @@
 //! `/openapi.json`: this API described, generated from the handlers.
 
+mod finish;
+
 use aide::{
     OperationInput, OperationOutput,
     generate::{GenContext, in_context},
@@ -92,6 +94,7 @@ pub(crate) fn render(api: &OpenApi) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(api)?;
     bound_integers(&mut document);
     join_words(&mut document);
+    finish::finish(&mut document);
     Ok(document)
 }
 

@@ -1,5 +1,5 @@
-//! A page of a list as an answer: the body as it is, and in the head the way to the next page, as a link with the relation `next` (RFC 8288).
-//! It must not know what is listed.
+//! A page of a list as an answer: `items`, with the way to the next page as `next`, and in the head as a link with the relation `next`
+//! (RFC 8288). It must not know what is listed.
 
 use std::convert::Infallible;
 
@@ -20,9 +20,14 @@ use axum::{
 };
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
-use tradewind_api::CURSOR;
-use tradewind_core::list::{Cursor, Listed};
+use tradewind_api::{CURSOR, Nothing, Page};
+use tradewind_core::{
+    list::{Cursor, Listed},
+    store::Revision,
+};
 use url::form_urlencoded;
+
+use super::namespaced::Asked;
 
 /// The address that was asked for.
 #[derive(Debug)]
@@ -30,19 +35,50 @@ pub(crate) struct Here(Uri);
 
 /// A page, and where the next one is.
 #[derive(Debug)]
-pub(crate) struct Paged<B> {
-    body: B,
-    next: Option<HeaderValue>,
+pub(crate) struct Paged<T, B = Nothing> {
+    page: Page<T, B>,
+    link: Option<HeaderValue>,
 }
 
 impl Here {
-    pub(crate) fn page<B, T: Listed>(&self, body: B, next: Option<Cursor<T>>) -> Paged<B> {
-        let link = next.map(|cursor| link(&self.0, &cursor.to_string()));
-        // What a URI consists of may stand in a header.
+    pub(crate) fn page<T, L: Listed>(&self, items: Vec<T>, next: Option<Cursor<L>>) -> Paged<T> {
+        let next = next.map(|cursor| cursor.to_string());
+        let link = next.as_ref().map(|cursor| link(&self.0, cursor));
         Paged {
-            body,
-            next: link.and_then(|link| HeaderValue::try_from(link).ok()),
+            page: Page {
+                next,
+                ..Page::new(items, Nothing {})
+            },
+            // What a URI consists of may stand in a header.
+            link: link.and_then(|link| HeaderValue::try_from(link).ok()),
         }
+    }
+}
+
+impl<T> Paged<T> {
+    /// What the list says beside its items.
+    pub(crate) fn beside<B>(self, beside: B) -> Paged<T, B> {
+        let Page {
+            items,
+            next,
+            revision,
+            ..
+        } = self.page;
+        Paged {
+            page: Page {
+                items,
+                next,
+                revision,
+                beside,
+            },
+            link: self.link,
+        }
+    }
+
+    /// The revision must have been read before the items.
+    pub(crate) fn at_revision(mut self, revision: Revision) -> Self {
+        self.page.revision = Some(revision);
+        self
     }
 }
 
@@ -65,30 +101,34 @@ fn link(here: &Uri, cursor: &str) -> String {
 impl<S: Send + Sync> FromRequestParts<S> for Here {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.uri.clone()))
+        let asked = parts.extensions.get::<Asked>();
+        Ok(Self(asked.map_or_else(
+            || parts.uri.clone(),
+            |Asked(uri)| uri.clone(),
+        )))
     }
 }
 
 impl OperationInput for Here {}
 
-impl<B: Serialize> IntoResponse for Paged<B> {
+impl<T: Serialize, B: Serialize> IntoResponse for Paged<T, B> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.body).into_response();
-        if let Some(next) = self.next {
+        let mut response = Json(self.page).into_response();
+        if let Some(next) = self.link {
             response.headers_mut().insert(header::LINK, next);
         }
         response
     }
 }
 
-impl<B: JsonSchema> OperationOutput for Paged<B> {
-    type Inner = B;
+impl<T: JsonSchema, B: JsonSchema> OperationOutput for Paged<T, B> {
+    type Inner = Page<T, B>;
 
     fn operation_response(
         context: &mut GenContext,
         operation: &mut Operation,
     ) -> Option<openapi::Response> {
-        let mut response = Json::<B>::operation_response(context, operation)?;
+        let mut response = Json::<Page<T, B>>::operation_response(context, operation)?;
         describe(&mut response);
         Some(response)
     }

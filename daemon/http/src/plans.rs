@@ -80,18 +80,19 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Result<Paged<Vec<PlanSummary>>, Error> {
+) -> Result<Paged<PlanSummary>, Error> {
     let filter = Filter {
         scope: caller.scope().clone(),
         namespace: q.namespace,
         status: q.status,
         selector: q.selector.unwrap_or_default(),
     };
+    let revision = app.controller.shown_revision();
     let page = app
         .controller
         .plans(&filter, &Window::new(q.limit, q.cursor))
         .await?;
-    Ok(here.page(page.items, page.next))
+    Ok(here.page(page.items, page.next).at_revision(revision))
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

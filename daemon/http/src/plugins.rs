@@ -6,7 +6,7 @@ use aide::transform::TransformOperation;
 use axum::{Json, extract::State};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport, Rollback};
+use tradewind_api::{OddFiles, Plugin, PluginState, PluginView, ReloadReport, Rollback};
 use tradewind_core::{
     event::{Event, Reason, Severity},
     identity::{Role, Scope},
@@ -45,13 +45,13 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<Plugins> {
+) -> Paged<PluginView, OddFiles> {
     let plugins = app.plugins.list_for(&within(&caller, q.namespace));
     let plugins = plugins
         .into_iter()
         .filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
     let page = Page::of(plugins, &Window::new(q.limit, q.cursor));
-    let plugins = page
+    let plugins: Vec<_> = page
         .items
         .into_iter()
         .map(|view| shown(&caller, view))
@@ -61,7 +61,7 @@ pub(crate) async fn list(
     } else {
         Vec::new()
     };
-    here.page(Plugins { plugins, problems }, page.next)
+    here.page(plugins, page.next).beside(OddFiles { problems })
 }
 
 /// One namespace, which the gate has checked, or all that the caller reaches.

@@ -6,7 +6,7 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{RegionView, RegionsView};
+use tradewind_api::{Degraded, RegionView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Page, Window},
@@ -41,19 +41,15 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<RegionsView> {
-    let RegionsView { regions, degraded } = app.controller.regions(&within(&caller, q.namespace));
+) -> Paged<RegionView, Degraded> {
+    let regions = app.controller.regions(&within(&caller, q.namespace));
+    let degraded = regions.beside;
     let regions = regions
+        .items
         .into_iter()
         .filter(|region| q.status.as_ref().is_none_or(|s| s.has(region.circuit)));
     let page = Page::of(regions, &Window::new(q.limit, q.cursor));
-    here.page(
-        RegionsView {
-            regions: page.items,
-            degraded,
-        },
-        page.next,
-    )
+    here.page(page.items, page.next).beside(degraded)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

@@ -6,7 +6,7 @@ use aide::transform::TransformOperation;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{ReplacementView, ReplacementsView};
+use tradewind_api::{Looked, ReplacementView};
 use tradewind_core::{
     identity::Role,
     list::{Cursor, Page, Window},
@@ -37,23 +37,17 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<ReplacementsView> {
-    let ReplacementsView { at, services } = app.controller.replacements().await;
+) -> Paged<ReplacementView, Looked> {
+    let services = app.controller.replacements().await;
     let wanted = |s: &ReplacementView| {
         caller.scope().admits(&s.namespace)
             && q.namespace.as_ref().is_none_or(|n| *n == s.namespace)
     };
     let page = Page::of(
-        services.into_iter().filter(wanted),
+        services.items.into_iter().filter(wanted),
         &Window::new(q.limit, q.cursor),
     );
-    here.page(
-        ReplacementsView {
-            at,
-            services: page.items,
-        },
-        page.next,
-    )
+    here.page(page.items, page.next).beside(services.beside)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

@@ -59,14 +59,17 @@ pub(crate) async fn list(
     Path(Name { name }): Path<Name>,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Result<Paged<Vec<RevisionMark>>, Error> {
+) -> Result<Paged<RevisionMark>, Error> {
+    let revision = app.controller.shown_revision();
     let page = app.controller.revisions(
         &q.namespace,
         &name,
         q.status.as_ref(),
         &Window::new(q.limit, q.cursor),
     )?;
-    Ok(here.page(shown(page.items), page.next))
+    Ok(here
+        .page(shown(page.items), page.next)
+        .at_revision(revision))
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use super::{App, refusals::Refused};
 use crate::tls::Certificate;
+use tradewind_config::Config;
 
 pub(crate) use crowd::Crowd;
 pub(crate) use pulse::Pulse;
@@ -73,15 +74,10 @@ struct Terms {
 /// None at present: what the listener refuses is tried again.
 pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<()> {
     let api = &app.config.api;
-    let patience = Patience {
-        head: api.header_timeout.std(),
-        idle: api.idle_timeout.std(),
-        write: api.write_timeout.std(),
-    };
     let terms = Terms {
         router,
         tls: app.certificate.clone(),
-        patience,
+        patience: Patience::of(api),
         stopping: app.stopping.clone(),
         cut: CancellationToken::new(),
     };
@@ -129,6 +125,57 @@ pub async fn serve(listener: Listener, router: Router, app: App) -> io::Result<(
         terms.cut.cancel();
     }
     Ok(())
+}
+
+/// The most connections at one time while the daemon starts.
+const MOST_FOR_NOW: u32 = 64;
+/// How long requests may take whose answer is short and known.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// Serves this router until `until` is cancelled, then gives the listener back at once. Requests in flight have a short time to end.
+pub(crate) async fn serve_for_now(
+    listener: Listener,
+    router: Router,
+    config: &Config,
+    certificate: Option<Certificate>,
+    until: CancellationToken,
+) -> Listener {
+    let terms = Arc::new(Terms {
+        router,
+        tls: certificate,
+        patience: Patience::of(&config.api),
+        stopping: until.clone(),
+        cut: CancellationToken::new(),
+    });
+    let crowd = Arc::new(Crowd::new(MOST_FOR_NOW));
+    let room = Arc::new(Semaphore::new(MOST_FOR_NOW as usize + LEAVING));
+    loop {
+        let next = async {
+            let place = room.clone().acquire_owned().await;
+            (place, listener.listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = until.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Ok((seat, _left)) = crowd.enter(peer.ip()) {
+                    let terms = terms.clone();
+                    tokio::spawn(async move {
+                        attend(stream, peer, &seat, &terms).await;
+                        drop((seat, place));
+                    });
+                }
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(SHORT).await;
+        terms.cut.cancel();
+    });
+    listener
 }
 
 /// A client that has gone again says nothing of the next one; everything else does.

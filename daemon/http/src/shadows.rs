@@ -87,7 +87,7 @@ pub(crate) async fn list(
         limit,
         cursor,
     }): Query<Which>,
-) -> Result<Paged<Vec<ShadowPolicy>>, Error> {
+) -> Result<Paged<ShadowPolicy>, Error> {
     let wanted = |s: &ShadowView| {
         let of = &s.record.namespace;
         caller.scope().admits(of) && namespace.as_ref().is_none_or(|n| n == of)

@@ -37,7 +37,13 @@ fn every_operation_tells_how_it_fails_and_what_its_numbers_are() {
     while let Some(value) = left.pop() {
         strict(value);
         match value {
-            Value::Object(fields) => left.extend(fields.values()),
+            // Examples are no schemas.
+            Value::Object(fields) => left.extend(
+                fields
+                    .iter()
+                    .filter(|(name, _)| *name != "example")
+                    .map(|(_, value)| value),
+            ),
             Value::Array(items) => left.extend(items),
             _ => {}
         }

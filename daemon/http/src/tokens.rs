@@ -49,7 +49,7 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<Vec<TokenView>> {
+) -> Paged<TokenView> {
     let wanted = |token: &TokenView| {
         q.namespace
             .as_ref()

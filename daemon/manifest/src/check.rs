@@ -8,6 +8,7 @@ mod recovery;
 mod replacement;
 mod resources;
 mod scale;
+mod schedule;
 mod task;
 mod update;
 

@@ -4,10 +4,14 @@
 #![warn(missing_docs)]
 
 mod check;
+mod documents;
 mod json;
+mod overlay;
 mod read;
 mod repeated;
+pub mod timetable;
 mod tree;
+pub mod variables;
 mod yaml;
 
 use serde::de::DeserializeOwned;
@@ -16,6 +20,9 @@ use tradewind_core::{
     manifest::{Manifest, namespace},
     names::Namespace,
 };
+
+pub use documents::{Part, split};
+pub use overlay::Tree;
 
 use crate::tree::{Node, Path, Position, Value};
 
@@ -99,6 +106,23 @@ pub fn name(text: &[u8], format: Format) -> Option<String> {
     let tree = tree(utf8(text).ok()?, format).ok()?;
     match &tree.get("metadata")?.get("name")?.value {
         Value::Text(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a document says itself to which namespace it belongs. One that can't be read does not.
+pub fn names_namespace(text: &[u8], format: Format) -> bool {
+    let tree = utf8(text).ok().and_then(|text| tree(text, format).ok());
+    tree.as_ref()
+        .and_then(|tree| tree.get("metadata"))
+        .is_some_and(|metadata| metadata.get("namespace").is_some())
+}
+
+/// The kind that a document says it is of, whatever else is right or wrong with it.
+pub fn kind(text: &[u8], format: Format) -> Option<String> {
+    let tree = tree(utf8(text).ok()?, format).ok()?;
+    match &tree.get("kind")?.value {
+        Value::Text(kind) => Some(kind.clone()),
         _ => None,
     }
 }

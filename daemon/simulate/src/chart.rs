@@ -145,10 +145,17 @@ impl Chart {
         for (hours, label) in times(self.to) {
             let at = self.x(hours);
             let y = TOP + PLOT + 18.0;
+            // As wide as most letters are: one that would pass the edge ends there.
+            let half = 3.5 * label.chars().count() as f64;
+            let (at, anchor) = if at + half > WIDTH - 2.0 {
+                (WIDTH - 2.0, "end")
+            } else {
+                (at, "middle")
+            };
             line(
                 out,
                 format_args!(
-                    "<text class=\"tick\" x=\"{at:.1}\" y=\"{y:.0}\" text-anchor=\"middle\">{label}</text>"
+                    "<text class=\"tick\" x=\"{at:.1}\" y=\"{y:.0}\" text-anchor=\"{anchor}\">{label}</text>"
                 ),
             );
         }
@@ -232,7 +239,13 @@ impl Curve {
 impl Unit {
     fn label(self, value: f64) -> String {
         match self {
-            Self::Usd => format!("${}", short(value)),
+            Self::Usd => match short(value) {
+                // A tenth of a dollar is ten cents.
+                text if text.split_once('.').is_some_and(|(_, d)| d.len() == 1) => {
+                    format!("${text}0")
+                }
+                text => format!("${text}"),
+            },
             Self::Percent => format!("{}%", short(value)),
             Self::Count => short(value),
         }
@@ -305,18 +318,19 @@ fn times(to: f64) -> Vec<(f64, String)> {
         14_400.0, 43_200.0,
     ];
     let minutes = to * 60.0;
-    let fits = |step: &f64| minutes / step <= 10.0;
+    // The unit goes by the length of the axis, and its steps are halves of it or more.
+    let (unit, name, least) = if minutes <= 90.0 {
+        (1.0, "min", 1.0)
+    } else if minutes <= 2880.0 {
+        (60.0, "h", 30.0)
+    } else {
+        (1440.0, "d", 720.0)
+    };
+    let fits = |step: &f64| *step >= least && minutes / step <= 10.0;
     let step = MINUTES
         .into_iter()
         .find(fits)
         .unwrap_or_else(|| (minutes / 10.0 / 43_200.0).ceil() * 43_200.0);
-    let (unit, name) = if step < 60.0 {
-        (1.0, "min")
-    } else if step < 1440.0 {
-        (60.0, "h")
-    } else {
-        (1440.0, "d")
-    };
     let n = (minutes / step + 1e-9).floor().max(0.0) as u32;
     (0..=n)
         .map(|i| f64::from(i) * step)
@@ -415,6 +429,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(labels(0.05), ["0 min", "1 min", "2 min", "3 min"]);
+        assert_eq!(labels(2.0), ["0 h", "0.5 h", "1 h", "1.5 h", "2 h"]);
         assert_eq!(labels(24.0).last().map(String::as_str), Some("24 h"));
         assert_eq!(labels(24.0 * 9.0).get(1).map(String::as_str), Some("1 d"));
         assert_eq!(
@@ -453,6 +468,32 @@ mod tests {
             "{svg}"
         );
         assert_eq!(svg.matches("<polyline").count(), 1);
+    }
+
+    #[test]
+    fn amounts_have_cents() {
+        let labels = [0.0, 0.4, 0.05, 1.5, 20.0, 12_300.0].map(|v| Unit::Usd.label(v));
+        assert_eq!(labels, ["$0", "$0.40", "$0.05", "$1.50", "$20", "$12.3k"]);
+    }
+
+    #[test]
+    fn the_last_label_ends_at_the_edge() {
+        let chart = Chart {
+            title: "t".to_owned(),
+            step: 1.0,
+            to: 1.0,
+            panels: vec![Panel {
+                title: "a".to_owned(),
+                unit: Unit::Count,
+                shape: Shape::Line,
+                curves: Vec::new(),
+            }],
+        };
+        let svg = chart.svg();
+        assert!(
+            svg.contains("x=\"958.0\" y=\"188\" text-anchor=\"end\">60 min<"),
+            "{svg}"
+        );
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Error {
 struct Recorded {
     #[serde(default)]
     at: Option<Value>,
+    /// `offers` before lists had one form.
+    #[serde(alias = "items")]
     offers: Vec<OfferView>,
 }
 

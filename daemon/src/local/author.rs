@@ -41,7 +41,7 @@ struct Component {
 }
 
 pub fn run(globals: &Globals, args: Plugin) -> Result<Next, Error> {
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     match args {
         Plugin::Build { folders, out } => build(&output, folders, &out)?,
         Plugin::New {

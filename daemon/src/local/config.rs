@@ -3,13 +3,13 @@
 use super::Error;
 use tradewind_cli::{
     args::{Config, ConfigCommand, Globals},
-    output::{Mood, Output},
+    output::{Column, Mood, Output, Table},
     overrides,
 };
 use tradewind_config::{Effective, environment};
 
 pub fn run(globals: &Globals, args: Config) -> Result<(), Error> {
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     let effective = Effective::load(&overrides(globals, None), environment)?;
     match args.command.unwrap_or(ConfigCommand::Show) {
         ConfigCommand::Check => Ok(output.text("the configuration can be used")?),
@@ -18,16 +18,21 @@ pub fn run(globals: &Globals, args: Config) -> Result<(), Error> {
                 form: "TOML",
                 source: e.into(),
             })?;
-            Ok(output.show(&effective.config, |out| {
-                let cells = rows.iter().map(|(name, value, source)| {
-                    [
-                        out.cell(name, Mood::Plain),
-                        out.cell(value, Mood::Plain),
-                        out.cell(source, Mood::Plain),
-                    ]
-                });
-                out.table(["SETTING", "VALUE", "SOURCE"], cells)
-            })?)
+            let cells = rows.iter().map(|(name, value, source)| {
+                [
+                    output.cell(name, Mood::Plain),
+                    output.cell(value, Mood::Plain),
+                    output.cell(source, Mood::Plain),
+                ]
+            });
+            let columns = [
+                Column::new("SETTING").key(),
+                Column::new("VALUE").sentence(),
+                Column::new("SOURCE").key(),
+            ];
+            let names = rows.iter().map(|(name, ..)| name.to_string());
+            let table = Table::new(columns, cells).named(names);
+            Ok(output.list(&effective.config, &table)?)
         }
     }
 }

@@ -27,7 +27,7 @@ use tradewind_config::{Config, Effective, environment};
 
 /// Whether the plugin conforms.
 pub fn run(globals: &Globals, args: PluginTest) -> Result<bool, Error> {
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     let Some(component) = args.component.as_deref().filter(|_| !args.list) else {
         let all = list();
         output.show(&all, |out| render::conformance::list(out, &all))?;

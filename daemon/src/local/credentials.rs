@@ -11,7 +11,7 @@ use super::Error;
 use crate::{owner, serve};
 use tradewind_cli::{
     args::{Credential, Globals},
-    output::{Mood, Output},
+    output::{Column, Mood, Output, Table},
     overrides,
 };
 use tradewind_config::{Config, Effective, environment};
@@ -28,7 +28,7 @@ struct Row {
 }
 
 pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     let config = Effective::load(&overrides(globals, None), environment)?.config;
     owners::trust_anybody(config.reload.trust_any_owner);
     if !matches!(args, Credential::List) {
@@ -37,18 +37,23 @@ pub fn run(globals: &Globals, args: Credential) -> Result<(), Error> {
     match args {
         Credential::List => {
             let rows = rows(&config)?;
-            Ok(output.show(&rows, |out| {
-                let cells = rows.iter().map(|r| {
-                    let mood = if r.usable { Mood::Good } else { Mood::Bad };
-                    let state = r.problem.as_deref().unwrap_or("usable");
-                    [
-                        out.cell(&r.name, Mood::Plain),
-                        out.cell(&r.source, Mood::Plain),
-                        out.cell(state, mood),
-                    ]
-                });
-                out.table(["NAME", "SOURCE", "STATE"], cells)
-            })?)
+            let cells = rows.iter().map(|r| {
+                let mood = if r.usable { Mood::Good } else { Mood::Bad };
+                let state = r.problem.as_deref().unwrap_or("usable");
+                [
+                    output.cell(&r.name, Mood::Plain),
+                    output.cell(&r.source, Mood::Plain),
+                    output.cell(state, mood),
+                ]
+            });
+            let columns = [
+                Column::new("NAME").key(),
+                Column::new("SOURCE").spare(),
+                Column::new("STATE").sentence(),
+            ];
+            let names = rows.iter().map(|r| r.name.to_string());
+            let table = Table::new(columns, cells).named(names).or("no credentials");
+            Ok(output.list(&rows, &table)?)
         }
         Credential::Seal { name } => {
             let mut text = String::new();

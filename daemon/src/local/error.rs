@@ -14,6 +14,10 @@ pub enum Error {
     #[error(transparent)]
     Serve(Box<crate::serve::Error>),
     #[error(transparent)]
+    Dev(#[from] super::dev::Trouble),
+    #[error(transparent)]
+    Init(#[from] super::init::Error),
+    #[error(transparent)]
     Vault(#[from] tradewind_credentials::VaultError),
     #[error(transparent)]
     Backup(Box<tradewind_backup::Error>),
@@ -66,12 +70,14 @@ impl From<io::Error> for Error {
 impl From<Error> for tradewind_cli::Error {
     fn from(error: Error) -> Self {
         let exit_code = match &error {
-            Error::Conformance(_) | Error::Unasked => 2,
+            Error::Conformance(_) | Error::Unasked => tradewind_cli::args::USAGE,
             Error::Vault(tradewind_credentials::VaultError::Missing { .. }) => 3,
             _ => 1,
         };
         let remedy = match &error {
             Error::Backup(e) => e.remedy().map(str::to_owned),
+            Error::Dev(e) => e.remedy().map(str::to_owned),
+            Error::Init(e) => Some(e.remedy().to_owned()),
             Error::Unasked => Some("read the list, then say it with --yes".to_owned()),
             Error::Serve(e) => match e.as_ref() {
                 crate::serve::Error::Second(e) => e.remedy().map(str::to_owned),

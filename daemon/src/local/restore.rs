@@ -27,7 +27,7 @@ pub fn restore(
         .build()
         .map_err(tradewind_cli::Error::Runtime)?;
     let failed = |e| Error::Backup(Box::new(e));
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     let Some(file) = file else {
         let confirmed = runtime
             .block_on(tradewind_backup::confirm(&folders))

@@ -49,7 +49,7 @@ pub struct Speed {
 }
 
 pub fn run(globals: &Globals, args: Simulate) -> Result<(), Error> {
-    let output = Output::new(globals.output);
+    let output = Output::new(globals);
     match args.command {
         Some(SimulateCommand::Convert { from, file, out }) => convert(&output, from, &file, out),
         None => simulate(globals, &output, args.run),

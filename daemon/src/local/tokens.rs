@@ -25,6 +25,5 @@ pub fn reset(globals: &Globals) -> Result<(), Error> {
         store.close().await.map_err(Error::Open)?;
         Ok::<_, Error>(made?)
     });
-    Ok(Output::new(globals.output)
-        .text(&format!("the new admin token is in {}", made?.display()))?)
+    Ok(Output::new(globals).text(&format!("the new admin token is in {}", made?.display()))?)
 }

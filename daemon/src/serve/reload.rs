@@ -62,6 +62,7 @@ fn take_up(fresh: Config, config: &mut Config) {
         ..fresh.clone()
     }) != *config
         || fresh.log.format != config.log.format
+        || fresh.log.requests != config.log.requests
     {
         tracing::warn!(
             "settings have changed that need a restart: of these, only log.level is taken up while the daemon runs"

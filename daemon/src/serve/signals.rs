@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -16,6 +17,8 @@ use super::logging;
 /// Resolves with the first signal's name.
 pub struct Stop(watch::Receiver<Option<&'static str>>);
 
+/// Signals of a terminal that belong together.
+const SAME: Duration = Duration::from_secs(1);
 /// The exit code of a stop that was not waited for.
 const AT_ONCE: i32 = 130;
 
@@ -24,21 +27,17 @@ const AT_ONCE: i32 = 130;
 /// # Errors
 /// When the system does not let signals be received.
 pub fn listen() -> io::Result<Stop> {
-    stop_at(Signals::new(&STOPPING)?)
+    stop_at(Signals::new(&STOPPING)?, Duration::ZERO)
 }
 
-/// For a command that cleans up behind itself: SIGHUP stops it, too.
+/// For a command that cleans up behind itself: SIGHUP stops it, too. Some programs signal a process and its group: that counts once.
 ///
 /// # Errors
 /// When the system does not let signals be received.
 pub fn listen_in_terminal() -> io::Result<Stop> {
     let [terminate, interrupt, quit] = STOPPING;
-    stop_at(Signals::new(&[
-        terminate,
-        interrupt,
-        quit,
-        (HANGUP, "SIGHUP"),
-    ])?)
+    let all = [terminate, interrupt, quit, (HANGUP, "SIGHUP")];
+    stop_at(Signals::new(&all)?, SAME)
 }
 
 const HANGUP: SignalKind = SignalKind::hangup();
@@ -48,13 +47,20 @@ const STOPPING: [(SignalKind, &str); 3] = [
     (SignalKind::quit(), "SIGQUIT"),
 ];
 
-fn stop_at(mut signals: Signals) -> io::Result<Stop> {
+/// `same`: signals within this time of the first are one with it.
+fn stop_at(mut signals: Signals, same: Duration) -> io::Result<Stop> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         let first = signals.next().await;
         // Nobody waits any more when the daemon has ended by itself.
         let _ = sender.send(Some(first));
-        let second = signals.next().await;
+        let told = Instant::now();
+        let second = loop {
+            let next = signals.next().await;
+            if told.elapsed() >= same {
+                break next;
+            }
+        };
         tracing::warn!(signal = second, "stopping at once");
         logging::flush();
         std::process::exit(AT_ONCE);

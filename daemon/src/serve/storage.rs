@@ -1,7 +1,7 @@
 //! Whether the state takes writes, told to those who ask for readiness. While it takes none it is asked again and again, so that the
 //! end of the trouble shows without anybody writing.
 
-use std::time::Duration;
+use std::{ffi::OsString, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tradewind_core::store::Trouble;
@@ -25,4 +25,18 @@ pub(super) async fn watch(store: Database, readiness: Readiness, stopping: Cance
             () = tokio::time::sleep(AGAIN), if now.is_some() => store.probe().await,
         }
     }
+}
+
+/// How many bytes the state's file takes, with what has not been brought into it yet. What is not there counts as nothing.
+pub(super) fn size(file: PathBuf) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    Arc::new(move || {
+        ["", "-wal"]
+            .iter()
+            .map(|suffix| {
+                let mut path = OsString::from(&file);
+                path.push(suffix);
+                fs::metadata(path).map_or(0, |file| file.len())
+            })
+            .sum()
+    })
 }

@@ -30,9 +30,10 @@ pub use load::{
     bounds::Error as BoundsError,
     compiler::{Compiling, Error as CompilerError, Program, compile_child},
     error::Error as LoadError,
-    folder::Believes,
+    folder::{Believes, Builtin},
     inspect::{FileInspection, InspectError, inspect_file},
     instance_file::{Error as InstanceFileError, check as check_instance_file},
+    progress::{Compilation, Progress},
     standalone::{Loaded, PluginSource, StandaloneError, StandaloneHost, policy},
     toolchain::Error as EngineError,
 };

@@ -12,6 +12,7 @@ pub(crate) mod folder;
 pub(crate) mod inspect;
 pub(crate) mod instance_file;
 pub(crate) mod loader;
+pub(crate) mod progress;
 mod schema;
 mod settings;
 pub(crate) mod standalone;

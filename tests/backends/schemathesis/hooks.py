@@ -13,7 +13,8 @@ LIVE = json.loads(os.environ["TRADEWIND_LIVE"])
 @schemathesis.hook
 def map_path_parameters(context, path_parameters):
     path = context.operation.path
-    names = next((names for prefix, names in LIVE.items() if path.startswith(prefix)), {})
+    longest = sorted(LIVE, key=len, reverse=True)
+    names = next((LIVE[prefix] for prefix in longest if path.startswith(prefix)), {})
     return {name: real(value, names.get(name)) for name, value in (path_parameters or {}).items()}
 
 

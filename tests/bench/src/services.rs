@@ -164,7 +164,7 @@ pub(crate) async fn delete(daemon: &Daemon, names: &[String]) -> Result<Duration
         .try_collect::<()>()
         .await?;
     while daemon
-        .get("/v1/deployments")
+        .list("/v1/deployments")
         .await?
         .as_array()
         .is_some_and(|items| !items.is_empty())

@@ -1,7 +1,7 @@
 //! The command line reference, made of the definition of the command line.
 
-use clap::{Arg, Command, CommandFactory};
-use tradewind_cli::{Cli, args};
+use clap::{Arg, Command};
+use tradewind_cli::args;
 
 use super::{
     schema::NONE,
@@ -9,7 +9,7 @@ use super::{
 };
 
 pub(super) fn parts() -> Vec<(&'static str, String)> {
-    let mut command = Cli::command();
+    let mut command = tradewind_cli::args::command();
     command.build();
     let mut commands = String::new();
     visible(&command).for_each(|c| describe(c, "", &mut commands));
@@ -51,7 +51,7 @@ pub(super) fn help() -> String {
             }
         }
     }
-    let mut command = Cli::command();
+    let mut command = tradewind_cli::args::command();
     command.build();
     let mut out = String::new();
     each(&mut command, "tradewind", &mut out);

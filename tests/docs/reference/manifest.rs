@@ -33,7 +33,7 @@ const fn section(title: &'static str, definition: &'static str, prefix: &'static
 
 const TASKS: &str = "Services and jobs";
 
-const DEPLOYMENT: [Section; 28] = [
+const DEPLOYMENT: [Section; 29] = [
     section("CloudDeployment", "", ""),
     section("metadata", "Metadata", "metadata."),
     section("spec", "Spec", "spec."),
@@ -50,6 +50,7 @@ const DEPLOYMENT: [Section; 28] = [
     section("files", "FileSpec", "files[]."),
     section("secret", "SecretSpec", "secret."),
     section("stop", "StopSpec", "stop."),
+    section("schedule", "ScheduleLong", "schedule."),
     section("health", "HealthSpec", "health."),
     section("update", "UpdateSpec", "update."),
     section("update.steps", "CanaryStepSpec", "steps[]."),

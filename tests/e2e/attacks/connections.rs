@@ -488,7 +488,7 @@ async fn refusals_leave_a_trace_that_is_bounded() -> Result<()> {
     }
     // Entries of the audit log: of known tokens, each within its bound.
     let told = |page: &Value| -> Vec<String> {
-        let entries = page["entries"].as_array().into_iter().flatten();
+        let entries = page["items"].as_array().into_iter().flatten();
         let events = entries
             .map(|e| &e["event"])
             .filter(|e| e["reason"] == "RequestRefused");

@@ -77,7 +77,7 @@ async fn furnish(daemon: &Daemon) -> Result<Value> {
             post(&format!("/v1/plans?name=plan-{name}"), manifest(name)).await?["id"].clone(),
         );
     }
-    let decisions = daemon.get("/v1/decisions").await?;
+    let decisions = daemon.list("/v1/decisions").await?;
     let decisions: Vec<&Value> = decisions
         .as_array()
         .into_iter()
@@ -87,11 +87,13 @@ async fn furnish(daemon: &Daemon) -> Result<Value> {
     ensure!(!decisions.is_empty(), "no decision");
     Ok(json!({
         "/v1/deployments": {"name": ["web", "shop", "other"], "generation": [1]},
+        "/v1/namespaces/{namespace}": {"namespace": ["default"], "name": ["web", "shop", "other"], "generation": [1]},
         "/v1/namespaces": {"name": ["default", "spare"]},
         "/v1/decisions": {"id": decisions},
         "/v1/plans": {"id": plans},
         "/v1/plugins": {"name": ["cheapest", "cloud"]},
         "/v1/tokens": {"name": ["ci"]},
+        "/problems": {"kind": ["conflict"]},
     }))
 }
 
@@ -167,7 +169,7 @@ async fn the_api_keeps_what_its_description_promises() -> Result<()> {
         "nothing was tried: {told}"
     );
     // It lives, and what was sent did it no harm.
-    daemon.get("/v1/deployments").await?;
+    daemon.list("/v1/deployments").await?;
     daemon.stop()?;
     ensure!(!daemon.log().contains("panicked"), "{}", daemon.log());
     Ok(())

@@ -22,7 +22,7 @@ fn set(path: &Path, mode: u32) -> Result<()> {
 fn plugins(daemon: &Daemon) -> Result<(Vec<String>, String)> {
     let text = daemon.run(&["plugin", "list", "-o", "json"])?;
     let listed: Value = serde_json::from_str(&text)?;
-    let all = listed["plugins"]
+    let all = listed["items"]
         .as_array()
         .or(listed.as_array())
         .cloned()

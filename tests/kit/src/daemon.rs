@@ -121,6 +121,8 @@ impl Daemon {
             .arg(self.plugins());
         command
             .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"))
+            // What a daemon has is what its test puts there.
+            .env("TRADEWIND_BUILTIN_POLICY", "false")
             .envs(self.environment.iter().cloned());
         std::fs::File::options()
             .create(true)

@@ -12,6 +12,8 @@ use tradewind_core::{
     rollout::Outcome,
 };
 
+use super::Shown;
+
 /// How much of a list.
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
@@ -35,6 +37,8 @@ pub struct Deployments {
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
     pub paging: Paging,
 }
 
@@ -49,6 +53,8 @@ pub struct Plans {
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
     #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
     pub paging: Paging,
 }
 
@@ -60,6 +66,8 @@ pub struct Revisions {
     #[arg(long)]
     pub status: Option<OneOf<Outcome>>,
     #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
     pub paging: Paging,
 }
 
@@ -70,6 +78,8 @@ pub struct Tokens {
     #[arg(long)]
     pub status: Option<OneOf<TokenState>>,
     #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
     pub paging: Paging,
 }
 
@@ -79,6 +89,8 @@ pub struct Plugins {
     /// Only those with this status, or one of several: `active`, `draining`, `rejected`, `removed`
     #[arg(long)]
     pub status: Option<OneOf<PluginState>>,
+    #[command(flatten)]
+    pub shown: Shown,
     #[command(flatten)]
     pub paging: Paging,
 }
@@ -91,6 +103,8 @@ pub struct Regions {
     #[arg(long)]
     pub status: Option<OneOf<Circuit>>,
     #[command(flatten)]
+    pub shown: Shown,
+    #[command(flatten)]
     pub paging: Paging,
 }
 
@@ -101,6 +115,8 @@ pub struct Namespaces {
     /// commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
+    #[command(flatten)]
+    pub shown: Shown,
     #[command(flatten)]
     pub paging: Paging,
 }
@@ -115,6 +131,8 @@ pub struct Offers {
     /// several with commas between
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<Selector>,
+    #[command(flatten)]
+    pub shown: Shown,
     #[command(flatten)]
     pub paging: Paging,
 }

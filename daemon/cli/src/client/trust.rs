@@ -1,7 +1,12 @@
 //! By what the client knows that it talks to the right daemon.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use parking_lot::Mutex;
 use reqwest::ClientBuilder;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
@@ -10,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tradewind_core::names::Digest;
+use url::Url;
 
 use super::Error;
 
@@ -30,18 +36,7 @@ impl Trust {
     pub(super) fn apply(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
         match self {
             Self::System => Ok(builder),
-            Self::Authority(path) => {
-                let text = std::fs::read(path).map_err(|source| Error::Authority {
-                    path: path.clone(),
-                    source: source.into(),
-                })?;
-                let certificates = reqwest::Certificate::from_pem_bundle(&text);
-                let certificates = certificates.map_err(|source| Error::Authority {
-                    path: path.clone(),
-                    source: source.into(),
-                })?;
-                Ok(builder.tls_certs_only(certificates))
-            }
+            Self::Authority(path) => Ok(builder.tls_certs_only(authorities(path)?)),
             Self::Pinned(fingerprint) => {
                 let provider = Arc::new(rustls::crypto::ring::default_provider());
                 let pin = Pin {
@@ -58,6 +53,103 @@ impl Trust {
                 Ok(builder.tls_backend_preconfigured(config))
             }
         }
+    }
+}
+
+impl Trust {
+    /// For other servers than the daemon: those that this machine trusts, and the authorities of the file.
+    ///
+    /// # Errors
+    /// A file that can't be read or holds no certificate.
+    pub(super) fn add_to(&self, builder: ClientBuilder) -> Result<ClientBuilder, Error> {
+        match self {
+            Self::System | Self::Pinned(_) => Ok(builder),
+            Self::Authority(path) => Ok(builder.tls_certs_merge(authorities(path)?)),
+        }
+    }
+}
+
+fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
+    let text = std::fs::read(path).map_err(|source| Error::Authority {
+        path: path.to_owned(),
+        source: source.into(),
+    })?;
+    reqwest::Certificate::from_pem_bundle(&text).map_err(|source| Error::Authority {
+        path: path.to_owned(),
+        source: source.into(),
+    })
+}
+
+/// The digest of the key of the certificate that a server shows. Nothing is sent to it: the handshake ends there. None where none is shown.
+pub(crate) async fn seen_fingerprint(server: &Url) -> Option<Digest> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let seen = Arc::new(Mutex::new(None));
+    let look = Look {
+        seen: seen.clone(),
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(look))
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(config)
+        .no_proxy()
+        .connect_timeout(LOOK)
+        .timeout(LOOK)
+        .build()
+        .ok()?;
+    // It is refused in any case.
+    let _ = client.get(server.clone()).send().await;
+    *seen.lock()
+}
+
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Remembers whose certificate is shown, and refuses it.
+#[derive(Debug)]
+struct Look {
+    seen: Arc<Mutex<Option<Digest>>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Look {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock() = tradewind_config::certificate_key(end_entity);
+        Err(rustls::Error::InvalidCertificate(
+            CertificateError::ApplicationVerificationFailure,
+        ))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -1,58 +1,55 @@
 //! `apply`: sends manifests, then follows each deployment until it runs. `run`: has jobs run again, and follows them in the same way.
 
-use std::time::Duration;
-
+use futures::future::join_all;
 use reqwest::Method;
-use tokio::time::Instant;
 use tradewind_api::{Accepted, DeploymentView, Outcome};
 use tradewind_core::units::Millis;
 
 use super::{
+    about,
     files::{self, Line, Receipt},
-    plans,
+    plans, prune,
     wait::{self, Goal},
 };
 use crate::{
     Context, Error,
     args::{Apply, Run},
     client::{self, Body, Document},
+    progress::Progress,
     render,
 };
-
-/// What comes after the time is over is still looked at: so long at most.
-const LAST_LOOK: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(context: &Context, args: Apply) -> Result<(), Error> {
     if let Some(plan) = &args.plan {
         let accepted = plans::accept(context, plan).await?;
-        return follow(
-            context,
-            &[(plan.clone(), accepted)],
-            args.detach,
-            args.timeout,
-        )
-        .await;
+        return follow(context, (plan.clone(), accepted), args.detach, args.timeout).await;
     }
-    let documents = files::read(context, &args.files)?;
+    let documents = files::read(context, &args.files, &args.reading).await?;
     files::check(context, &documents, async |document| {
         put(context, document, true).await
     })
     .await?;
-    let names: Vec<String> = documents
+    let mut sent = Vec::new();
+    for document in documents {
+        let origin = document.origin.clone();
+        let accepted = put(context, document, false).await;
+        sent.push((origin.to_string(), accepted.map_err(about(origin))));
+    }
+    // Nothing is deleted where something was refused.
+    let kept: Option<Vec<_>> = sent
         .iter()
-        .map(|document| document.file.display().to_string())
+        .map(|(_, sent)| sent.as_ref().ok().map(|a| (&a.namespace, &a.name)))
         .collect();
-    let accepted = files::carry_out(context, documents, async |document| {
-        put(context, document, false).await
-    })
-    .await?;
-    let accepted: Vec<(String, Accepted)> = names.into_iter().zip(accepted).collect();
-    follow(context, &accepted, args.detach, args.timeout).await
+    if let (Some(selector), Some(kept)) = (&args.selector, kept) {
+        let surplus = prune::surplus(context, selector, &kept).await?;
+        sent.extend(prune::delete(context, surplus).await);
+    }
+    follow_all(context, sent, args.detach, args.timeout).await
 }
 
 async fn put(context: &Context, document: Document, dry: bool) -> Result<Accepted, client::Error> {
     let name = document.name();
-    let mut query = context.namespace();
+    let mut query = context.namespace_of(&document);
     query.extend(dry.then(|| ("dryRun", "true".to_owned())));
     context
         .client
@@ -82,117 +79,122 @@ pub(crate) async fn again(context: &Context, args: Run) -> Result<(), Error> {
             )
         });
     }
-    follow(
-        context,
-        &[(args.name.clone(), accepted)],
-        false,
-        args.timeout,
-    )
-    .await
+    follow(context, (args.name.clone(), accepted), false, args.timeout).await
 }
 
-/// Waits until what was accepted runs, unless told not to. Each comes with what it is called in a list.
+/// Waits until what was accepted runs, unless told not to. It comes with what it is called in a list.
+///
+/// # Errors
+/// Why it does not run.
 pub(super) async fn follow(
     context: &Context,
-    accepted: &[(String, Accepted)],
+    (name, accepted): (String, Accepted),
     detach: bool,
     timeout: Millis,
 ) -> Result<(), Error> {
-    let receipts: Vec<&Accepted> = accepted.iter().map(|(_, accepted)| accepted).collect();
-    if detach {
-        return context.output.show_all(&receipts, |_| {
-            receipts
-                .iter()
-                .map(|a| line(a))
-                .collect::<Vec<_>>()
-                .join("\n")
-        });
+    follow_all(context, vec![(name, Ok(accepted))], detach, timeout).await
+}
+
+/// The same for several, side by side: what is slow or refused takes nothing from the others.
+async fn follow_all(
+    context: &Context,
+    sent: Vec<(String, Result<Accepted, Error>)>,
+    detach: bool,
+    timeout: Millis,
+) -> Result<(), Error> {
+    let several = sent.len() > 1;
+    let progress = Progress::new(context.output.is_for_people(), several);
+    if !detach && context.output.is_for_people() {
+        let accepted = sent.iter().filter_map(|(_, sent)| sent.as_ref().ok());
+        accepted.for_each(|one| eprintln!("{}", line(one)));
     }
-    let end = Instant::now() + timeout.std();
-    let mut reached: Vec<Result<Option<DeploymentView>, Error>> = Vec::new();
-    for one in receipts {
-        if context.output.is_for_people() {
-            eprintln!("{}", line(one));
+    let waits = sent.into_iter().map(async |(name, sent)| {
+        let accepted = match sent {
+            Ok(accepted) => accepted,
+            Err(error) => return (name, Err((None, error))),
+        };
+        if detach {
+            return (name, Ok((accepted, None)));
         }
-        let goal = match one.outcome {
+        let goal = match accepted.outcome {
             Outcome::Deleting => Goal::Gone,
             _ => Goal::Running {
-                generation: one.generation,
+                generation: accepted.generation,
             },
         };
-        // One time for all: what is slow takes nothing from the others' last look.
-        let left = end
-            .saturating_duration_since(Instant::now())
-            .max(LAST_LOOK.min(timeout.std()));
-        let waited = wait::until(
-            context,
-            &one.namespace,
-            one.name.as_str(),
-            goal,
-            left.into(),
-        )
-        .await;
-        reached.push(waited.map_err(|error| match error {
-            Error::TimedOut {
-                namespace,
-                name,
-                wanted,
-                message,
-                ..
-            } => Error::TimedOut {
-                namespace,
-                name,
-                wanted,
-                after: timeout,
-                message,
-            },
-            other => other,
-        }));
+        let of = (&accepted.namespace, accepted.name.as_str());
+        let reached = wait::shown(context, of.0, of.1, goal, timeout, &progress).await;
+        match reached {
+            Ok(view) => (name, Ok((accepted, view))),
+            Err(error) => (name, Err((Some(accepted), error))),
+        }
+    });
+    let reached: Vec<(String, Reached)> = join_all(waits).await;
+    progress.finish();
+    if several && reached.iter().any(|(_, reached)| reached.is_err()) {
+        return Err(told(context, reached, detach));
     }
-    if accepted.len() > 1 && reached.iter().any(Result::is_err) {
-        return Err(told(context, accepted, reached));
+    let mut done = Vec::new();
+    for (_, reached) in reached {
+        done.push(reached.map_err(|(_, error)| error)?);
     }
-    let mut views: Vec<DeploymentView> = Vec::new();
-    for one in reached {
-        views.extend(one?);
+    if detach {
+        let receipts: Vec<&Accepted> = done.iter().map(|(accepted, _)| accepted).collect();
+        let lines = || receipts.iter().map(|a| line(a)).collect::<Vec<_>>();
+        return context.output.show_all(&receipts, |_| lines().join("\n"));
     }
-    context.output.show_all(&views, |_| {
-        views
-            .iter()
-            .map(render::deployment::outcome)
-            .collect::<Vec<_>>()
-            .join("\n")
-    })
+    let lines: Vec<String> = done
+        .iter()
+        .map(|(accepted, view)| match view {
+            Some(view) => render::deployment::outcome(view),
+            None => gone(accepted),
+        })
+        .collect();
+    let views: Vec<DeploymentView> = done.into_iter().filter_map(|(_, view)| view).collect();
+    context.output.show_all(&views, |_| lines.join("\n"))
+}
+
+/// What was accepted, and how it looks in the end; or what was accepted at all, and why it came to nothing.
+type Reached = Result<(Accepted, Option<DeploymentView>), (Option<Accepted>, Error)>;
+
+pub(super) fn gone(accepted: &Accepted) -> String {
+    format!("deployment \"{}\" is gone", accepted.name)
 }
 
 /// Each one's line, when not all have come to run.
-fn told(
-    context: &Context,
-    accepted: &[(String, Accepted)],
-    reached: Vec<Result<Option<DeploymentView>, Error>>,
-) -> Error {
-    let (mut lines, mut errors) = (Vec::new(), Vec::new());
-    for ((file, accepted), reached) in accepted.iter().zip(reached) {
-        let line = Line {
-            file: file.clone(),
-            ..accepted.line()
-        };
+fn told(context: &Context, reached: Vec<(String, Reached)>, detach: bool) -> Error {
+    let (mut lines, mut errors, mut refused) = (Vec::new(), Vec::new(), false);
+    for (file, reached) in reached {
         match reached {
-            Ok(view) => {
+            Ok((accepted, view)) => {
                 let status =
                     view.map_or_else(|| "gone".to_owned(), |view| view.summary.status.to_string());
                 lines.push(Line {
-                    status: Some(status),
-                    ..line
+                    file,
+                    status: (!detach).then_some(status),
+                    ..accepted.line()
                 });
             }
-            Err(error) => {
-                lines.push(line.failed(&error));
+            Err((accepted, error)) => {
+                refused |= accepted.is_none();
+                let line = match accepted {
+                    Some(accepted) => accepted.line(),
+                    None => Line {
+                        outcome: "refused",
+                        ..Line::default()
+                    },
+                };
+                lines.push(Line { file, ..line }.failed(&error));
                 errors.push(error);
             }
         }
     }
-    files::sheet(context, &lines, errors, "all of them were accepted")
+    let summary = if refused {
+        "the others were accepted"
+    } else {
+        "all of them were accepted"
+    };
+    files::sheet(&context.output, &lines, errors, summary)
 }
 
 fn line(accepted: &Accepted) -> String {

@@ -7,15 +7,18 @@ use super::{about, files};
 use crate::{
     Context, Error,
     args::{Assess, Form},
-    client::Body,
+    client::{Body, Document},
     render,
 };
 
 const PATH: [&str; 2] = ["v1", "assessments"];
 
-pub(super) async fn run(context: &Context, args: Assess) -> Result<(), Error> {
-    if context.output.form() == Form::Html {
-        return pages(context, args).await;
+/// The exit code where a task has no place, as `plan` has it.
+const NOWHERE: u8 = 4;
+
+pub(super) async fn run(context: &Context, args: Assess) -> Result<u8, Error> {
+    if *context.output.form() == Form::Html {
+        return pages(context, args).await.map(|()| 0);
     }
     let reports = reports(context, &args).await?;
     context.output.show_all(&reports, |out| {
@@ -24,24 +27,26 @@ pub(super) async fn run(context: &Context, args: Assess) -> Result<(), Error> {
             .map(|r| render::assess::report(out, r))
             .collect::<Vec<_>>()
             .join("\n\n")
+    })?;
+    let mut tasks = reports.iter().flat_map(|report| &report.tasks);
+    Ok(if tasks.any(|task| task.offers.is_empty()) {
+        NOWHERE
+    } else {
+        0
     })
 }
 
 /// A page is one document: several manifests would make several.
 async fn pages(context: &Context, args: Assess) -> Result<(), Error> {
-    if args.files.len() > 1 {
-        let value = format!("{} files", args.files.len());
-        return Err(Error::Argument {
-            what: "--file",
-            value,
-            rule: "a page is about one manifest: give one".to_owned(),
-        });
-    }
     let query = [("format", "html".to_owned())];
-    let page = match files::read(context, &args.files)?.pop() {
+    let documents = read(context, &args).await?;
+    if documents.len() > 1 {
+        return Err(several(documents.len()));
+    }
+    let page = match documents.into_iter().next() {
         Some(document) => {
-            let file = document.file.clone();
-            let query = [context.namespace(), query.to_vec()].concat();
+            let file = document.origin.clone();
+            let query = [context.namespace_of(&document), query.to_vec()].concat();
             context
                 .client
                 .text(Method::POST, &PATH, &query, Body::Manifest(document))
@@ -63,15 +68,31 @@ async fn pages(context: &Context, args: Assess) -> Result<(), Error> {
     context.output.text(&page)
 }
 
+/// No manifest where a shape was given.
+async fn read(context: &Context, args: &Assess) -> Result<Vec<Document>, Error> {
+    if args.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    files::read(context, &args.files, &args.reading).await
+}
+
+fn several(count: usize) -> Error {
+    Error::Argument {
+        what: "--file",
+        value: format!("{count} manifests"),
+        rule: "a page is about one manifest: give one".to_owned(),
+    }
+}
+
 async fn reports(context: &Context, args: &Assess) -> Result<Vec<Report>, Error> {
     if args.files.is_empty() {
         return Ok(vec![
             context.client.get(&PATH, &shape(context, args)).await?,
         ]);
     }
-    let documents = files::read(context, &args.files)?;
-    let query = context.namespace();
-    let ask = async |document| {
+    let documents = read(context, args).await?;
+    let ask = async |document: Document| {
+        let query = context.namespace_of(&document);
         context
             .client
             .send(Method::POST, &PATH, &query, Body::Manifest(document))

@@ -9,8 +9,9 @@ use std::{
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
+use tradewind_api::AuditView;
 use tradewind_core::{
-    audit::{Bounds, Chain, Fault, Line, Page, Preface, Verdict},
+    audit::{Bounds, Chain, Fault, Line, Preface, Verdict},
     names::Digest,
 };
 
@@ -41,7 +42,7 @@ pub(crate) async fn run(context: &Context, args: args::Audit) -> Result<u8, Erro
                 .map(|n| ("after", n.to_string()))
                 .into_iter()
                 .collect();
-            let page: Page = lists::last(
+            let page: AuditView = lists::last(
                 context,
                 &["v1", "audit"],
                 query,
@@ -49,13 +50,8 @@ pub(crate) async fn run(context: &Context, args: args::Audit) -> Result<u8, Erro
                 USUAL,
             )
             .await?;
-            context.output.show(&page, |_| {
-                page.entries
-                    .iter()
-                    .map(render::audit::entry)
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            })?;
+            let table = render::audit::table(&context.output, &page.items);
+            context.output.list(&page, &table)?;
         }
         args::Audit::Head => {
             let bounds: Bounds = context.client.get(&["v1", "audit", "head"], &[]).await?;
@@ -89,13 +85,13 @@ async fn export(context: &Context) -> Result<(), Error> {
     let mut after = bounds.anchor.seq;
     while after < bounds.head.seq {
         let query = [("after", after.to_string()), ("limit", PAGE.to_string())];
-        let page: Page = context.client.get(&["v1", "audit"], &query).await?;
+        let page: AuditView = context.client.get(&["v1", "audit"], &query).await?;
         // What was recorded since the export began is for the next one.
-        let wanted = page.entries.iter().filter(|e| e.seq <= bounds.head.seq);
+        let wanted = page.items.iter().filter(|e| e.seq <= bounds.head.seq);
         for entry in wanted {
             line(&mut out, entry)?;
         }
-        match page.entries.last() {
+        match page.items.last() {
             Some(last) if last.seq > after => after = last.seq,
             _ => break,
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use reqwest::Method;
-use tradewind_api::{DecisionView, ExplainView};
+use tradewind_api::{DecisionView, ExplainView, Page};
 use tradewind_core::replay::ReplayView;
 
 use super::lists;
@@ -24,11 +24,10 @@ pub(super) async fn list(context: &Context, args: args::Decisions) -> Result<(),
         limit: args.limit,
         cursor: args.cursor,
     };
-    let list: Vec<DecisionView> =
+    let list: Page<DecisionView> =
         lists::last(context, &["v1", "decisions"], query, paging, USUAL).await?;
-    context
-        .output
-        .show(&list, |out| render::decision::list(out, &list))
+    let table = render::decision::table(&context.output, &list.items);
+    context.output.list(&list, &table)
 }
 
 pub(super) async fn show(context: &Context, id: &str) -> Result<(), Error> {

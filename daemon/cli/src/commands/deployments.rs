@@ -1,10 +1,17 @@
 //! `get` and `describe`.
 
 use serde::Serialize;
-use tradewind_api::{DecisionView, DeploymentSummary, DeploymentView, EventView};
+use tradewind_api::{DecisionView, DeploymentSummary, DeploymentView, EventView, Page};
+use tradewind_core::manifest::Manifest;
 
-use super::lists;
-use crate::{Context, Error, args, render};
+use super::{lists, shown};
+use crate::{
+    Context, Error,
+    args::{self, Form},
+    client::Client,
+    output::Table,
+    render,
+};
 
 const EVENTS: usize = 10;
 
@@ -18,27 +25,73 @@ pub(crate) struct Description {
 }
 
 pub(super) async fn list(context: &Context, args: args::Deployments) -> Result<(), Error> {
-    let mut query = context.namespace();
-    query.extend(args.status.map(|status| ("status", status.to_string())));
-    query.extend(
-        args.selector
-            .map(|selector| ("selector", selector.to_string())),
-    );
-    let list: Vec<DeploymentSummary> =
-        lists::read(context, &["v1", "deployments"], query, args.paging).await?;
-    context
-        .output
-        .show(&list, |out| render::deployment::list(out, &list))
+    let (list, table) = listed(context, &context.client, &args).await?;
+    context.output.list(&list, &table)
 }
 
-pub(super) async fn get(context: &Context, name: &str) -> Result<(), Error> {
-    let view: DeploymentView = context
-        .client
-        .get(&["v1", "deployments", name], &context.namespace())
-        .await?;
+/// What `get` lists, and the table of it.
+pub(super) async fn listed(
+    context: &Context,
+    client: &Client,
+    args: &args::Deployments,
+) -> Result<(Page<DeploymentSummary>, Table), Error> {
+    let mut query = context.namespace();
+    query.extend(
+        args.status
+            .as_ref()
+            .map(|status| ("status", status.to_string())),
+    );
+    query.extend(
+        args.selector
+            .as_ref()
+            .map(|selector| ("selector", selector.to_string())),
+    );
+    let paging = args.shown.paging(&args.paging);
+    let mut list: Page<DeploymentSummary> =
+        lists::read_from(client, &["v1", "deployments"], query, paging).await?;
+    let table = shown::arrange(&mut list.items, &args.shown, &args.paging, |list| {
+        render::deployment::table(&context.output, list)
+    })?;
+    Ok((list, table))
+}
+
+pub(super) async fn get(context: &Context, names: &[String], manifest: bool) -> Result<(), Error> {
+    let mut views = Vec::new();
+    for name in names {
+        let view: DeploymentView = context
+            .client
+            .get(&["v1", "deployments", name], &context.namespace())
+            .await?;
+        views.push(view);
+    }
+    if manifest {
+        let manifests: Vec<&Manifest> = views.iter().map(|v| &v.manifest).collect();
+        return manifests_only(context, &manifests);
+    }
+    if *context.output.form() == Form::Csv {
+        let summaries: Vec<_> = views.iter().map(|v| v.summary.clone()).collect();
+        let of_them = render::deployment::table(&context.output, &summaries);
+        return context.output.list(&views, &of_them);
+    }
     context
         .output
-        .show(&view, |out| render::deployment::one(out, &view))
+        .show_all(&views, |out| match views.as_slice() {
+            [view] => render::deployment::one(out, view),
+            views => {
+                let summaries: Vec<_> = views.iter().map(|v| v.summary.clone()).collect();
+                out.draw(&render::deployment::table(out, &summaries))
+            }
+        })
+}
+
+/// Prints manifests as `apply` takes them: as YAML, one document each, unless JSON is asked for.
+fn manifests_only(context: &Context, manifests: &[&Manifest]) -> Result<(), Error> {
+    if *context.output.form() == Form::Json {
+        return context.output.show_all(manifests, |_| String::new());
+    }
+    let texts = manifests.iter().map(|m| render::diff::yaml(*m));
+    let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
+    context.output.text(&texts.join("---\n"))
 }
 
 pub(super) async fn describe(context: &Context, name: &str) -> Result<(), Error> {
@@ -49,17 +102,17 @@ pub(super) async fn describe(context: &Context, name: &str) -> Result<(), Error>
         .await?;
     let mut query = namespace.clone();
     query.extend([("deployment", name.to_owned()), ("limit", "1".to_owned())]);
-    let decisions: Vec<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
+    let decisions: Page<DecisionView> = context.client.get(&["v1", "decisions"], &query).await?;
     let mut query = namespace;
     query.push(("limit", EVENTS.to_string()));
-    let events: Vec<EventView> = context
+    let events: Page<EventView> = context
         .client
         .get(&["v1", "deployments", name, "events"], &query)
         .await?;
     let description = Description {
         deployment,
-        decision: decisions.into_iter().next(),
-        events,
+        decision: decisions.items.into_iter().next(),
+        events: events.items,
     };
     context.output.show(&description, |out| {
         render::deployment::describe(out, &description)

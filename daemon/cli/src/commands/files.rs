@@ -1,17 +1,22 @@
 //! Several files at once: all are read and checked before the first has an effect, and where something goes wrong every file has its line on
 //! standard output. A single file needs no list: its error says all.
 
-use std::path::{Path, PathBuf};
+mod prepare;
+mod sources;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 use tradewind_api::{Accepted, NamespaceOutcome, Outcome};
 use tradewind_manifest::Problem;
 
-use super::{about, read_one};
+use super::about;
 use crate::{
-    Context, Error,
-    client::{self, Document},
+    Context, Error, Globals, Output,
+    args::Reading,
+    client::{self, Document, Origin},
 };
+use prepare::Preparation;
 
 /// What became of one file.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -59,17 +64,17 @@ pub(super) trait Receipt {
 // === impl Line ===
 
 impl Line {
-    fn of(file: &Path, outcome: &'static str) -> Self {
+    fn of(origin: &Origin, outcome: &'static str) -> Self {
         Self {
-            file: file.display().to_string(),
+            file: origin.to_string(),
             outcome,
             ..Self::default()
         }
     }
 
-    fn received(file: &Path, receipt: &impl Receipt) -> Self {
+    fn received(origin: &Origin, receipt: &impl Receipt) -> Self {
         Self {
-            file: file.display().to_string(),
+            file: origin.to_string(),
             ..receipt.line()
         }
     }
@@ -173,31 +178,58 @@ fn outcome(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Reads every file before anything is sent.
+/// Reads every file before anything is sent: folders, patterns, URLs and standard input, each document of each file, with its variables
+/// replaced and the overlays laid over it.
 ///
 /// # Errors
-/// `Read`; of several files all that can't be read.
-pub(super) fn read(context: &Context, files: &[PathBuf]) -> Result<Vec<Document>, Error> {
-    if let [file] = files {
-        return read_one(file).map(|document| vec![document]);
-    }
+/// What can't be read or put together; of several files all of it. `Argument` for what names no file.
+pub(super) async fn read(
+    context: &Context,
+    files: &[PathBuf],
+    reading: &Reading,
+) -> Result<Vec<Document>, Error> {
+    read_alone(&context.globals, &context.output, files, reading).await
+}
+
+/// The same without a daemon.
+///
+/// # Errors
+/// As for `read`.
+pub(super) async fn read_alone(
+    globals: &Globals,
+    output: &Output,
+    files: &[PathBuf],
+    reading: &Reading,
+) -> Result<Vec<Document>, Error> {
+    let preparation = Preparation::new(globals, reading).await?;
+    let files = sources::find(files, reading.recursive)?;
     let (mut documents, mut lines, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-    for file in files {
-        match read_one(file) {
-            Ok(document) => {
-                lines.push(Line::of(file, "not-tried"));
-                documents.push(document);
+    for file in &files {
+        let read = match sources::load(globals, file).await {
+            Ok((format, bytes)) => preparation.documents(file, format, bytes),
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(read) => {
+                lines.extend(read.iter().map(|d| Line::of(&d.origin, "not-tried")));
+                documents.extend(read);
             }
+            Err(error) if files.len() == 1 => return Err(error),
             Err(error) => {
-                lines.push(Line::of(file, "unreadable").failed(&error));
+                let outcome = match &error {
+                    Error::File { .. } => "refused",
+                    _ => "unreadable",
+                };
+                lines.push(Line::of(&Origin::of(file), outcome).failed(&error));
                 errors.push(error);
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(documents);
+    if !errors.is_empty() {
+        return Err(sheet(output, &lines, errors, "nothing was tried"));
     }
-    Err(sheet(context, &lines, errors, "nothing was tried"))
+    preparation.finish()?;
+    Ok(documents)
 }
 
 /// Asks about every file what would become of it, and goes on only if none is refused and no two are about the same.
@@ -214,10 +246,10 @@ pub(super) async fn check<T: Receipt>(
     }
     let (mut seen, mut lines, mut errors): (Vec<Line>, _, _) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
-        let file = &document.file;
-        match ask(document.clone()).await.map_err(about(file.clone())) {
+        let origin = &document.origin;
+        match ask(document.clone()).await.map_err(about(origin.clone())) {
             Ok(receipt) => {
-                let line = Line::received(file, &receipt);
+                let line = Line::received(origin, &receipt);
                 let twin = seen
                     .iter()
                     .find(|other| (&other.namespace, &other.name) == (&line.namespace, &line.name));
@@ -250,7 +282,7 @@ pub(super) async fn check<T: Receipt>(
             // Without a daemon there is no more to be found out.
             Err(error @ Error::Client(client::Error::Unreachable { .. })) => return Err(error),
             Err(error) => {
-                lines.push(Line::of(file, "refused").failed(&error));
+                lines.push(Line::of(origin, "refused").failed(&error));
                 errors.push(error);
             }
         }
@@ -258,7 +290,12 @@ pub(super) async fn check<T: Receipt>(
     if errors.is_empty() {
         Ok(())
     } else {
-        Err(sheet(context, &lines, errors, "nothing was changed"))
+        Err(sheet(
+            &context.output,
+            &lines,
+            errors,
+            "nothing was changed",
+        ))
     }
 }
 
@@ -271,9 +308,9 @@ pub(super) async fn carry_out<T: Receipt>(
     documents: Vec<Document>,
     send: impl AsyncFn(Document) -> Result<T, client::Error>,
 ) -> Result<Vec<T>, Error> {
-    let files: Vec<PathBuf> = documents
+    let files: Vec<Origin> = documents
         .iter()
-        .map(|document| document.file.clone())
+        .map(|document| document.origin.clone())
         .collect();
     let mut done: Vec<T> = Vec::new();
     for (document, file) in documents.into_iter().zip(&files) {
@@ -298,7 +335,7 @@ pub(super) async fn carry_out<T: Receipt>(
                     done.len(),
                     files.len()
                 );
-                return Err(sheet(context, &lines, vec![error], &summary));
+                return Err(sheet(&context.output, &lines, vec![error], &summary));
             }
         }
     }
@@ -318,7 +355,7 @@ pub(super) async fn ask<T>(
     let single = documents.len() == 1;
     let (mut answers, mut lines, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for document in documents {
-        let file = document.file.clone();
+        let file = document.origin.clone();
         match ask(document).await.map_err(about(file.clone())) {
             Ok(answer) => {
                 lines.push(Line::of(&file, outcome));
@@ -335,20 +372,36 @@ pub(super) async fn ask<T>(
     if errors.is_empty() {
         Ok(answers)
     } else {
-        Err(sheet(context, &lines, errors, "nothing was changed"))
+        Err(sheet(
+            &context.output,
+            &lines,
+            errors,
+            "nothing was changed",
+        ))
     }
 }
 
 /// Prints every file's line, and makes one error of all.
-pub(super) fn sheet(context: &Context, lines: &[Line], errors: Vec<Error>, summary: &str) -> Error {
-    let printed = context.output.show(&Sheet { files: lines }, |_| {
+pub(super) fn sheet(output: &Output, lines: &[Line], errors: Vec<Error>, summary: &str) -> Error {
+    sheet_of("files", output, lines, errors, summary)
+}
+
+/// The same for other things than files.
+pub(super) fn sheet_of(
+    what: &str,
+    output: &Output,
+    lines: &[Line],
+    errors: Vec<Error>,
+    summary: &str,
+) -> Error {
+    let printed = output.show(&Sheet { files: lines }, |_| {
         lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
     });
     let count = errors.len();
     match printed {
         Err(error) => error,
         Ok(()) => Error::Several {
-            summary: format!("{count} of {} files failed: {summary}", lines.len()),
+            summary: format!("{count} of {} {what} failed: {summary}", lines.len()),
             errors,
         },
     }
@@ -356,6 +409,8 @@ pub(super) fn sheet(context: &Context, lines: &[Line], errors: Vec<Error>, summa
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -368,21 +423,21 @@ mod tests {
         };
         let line = Line {
             status: Some("running".to_owned()),
-            ..Line::received(Path::new("a.yaml"), &accepted)
+            ..Line::received(&Origin::of(Path::new("a.yaml")), &accepted)
         };
         assert_eq!(
             line.text(),
             "a.yaml: red/web updated (generation 3), running"
         );
         assert_eq!(
-            Line::of(Path::new("b.yaml"), "not-tried").text(),
+            Line::of(&Origin::of(Path::new("b.yaml")), "not-tried").text(),
             "b.yaml: not tried"
         );
         let missing = Error::Read {
             path: "c.yaml".into(),
             source: std::io::Error::other("it is not there"),
         };
-        let line = Line::of(Path::new("c.yaml"), "unreadable").failed(&missing);
+        let line = Line::of(&Origin::of(Path::new("c.yaml")), "unreadable").failed(&missing);
         assert_eq!(line.text(), "c.yaml: unreadable: it is not there");
         let json = serde_json::to_value(&line).unwrap();
         assert_eq!(

@@ -1,9 +1,9 @@
 //! `namespace list|show|set|delete`: limits, usage and spending.
 
 use reqwest::Method;
-use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView};
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Page};
 
-use super::{about, files, lists};
+use super::{about, files, lists, shown};
 use crate::{
     Context, Error,
     args::NamespaceCommand,
@@ -20,11 +20,13 @@ pub(super) async fn run(context: &Context, command: NamespaceCommand) -> Result<
                 args.selector
                     .map(|selector| ("selector", selector.to_string())),
             );
-            let list: Vec<NamespaceSummary> =
-                lists::read(context, &["v1", "namespaces"], query, args.paging).await?;
-            context
-                .output
-                .show(&list, |out| render::namespace::list(out, &list))
+            let paging = args.shown.paging(&args.paging);
+            let mut list: Page<NamespaceSummary> =
+                lists::read(context, &["v1", "namespaces"], query, paging).await?;
+            let table = shown::arrange(&mut list.items, &args.shown, &args.paging, |list| {
+                render::namespace::table(&context.output, list)
+            })?;
+            context.output.list(&list, &table)
         }
         NamespaceCommand::Show { name } => {
             named(context, &name)?;
@@ -34,11 +36,14 @@ pub(super) async fn run(context: &Context, command: NamespaceCommand) -> Result<
                 .show(&view, |out| render::namespace::one(out, &view))
         }
         NamespaceCommand::Set(given) => {
-            let documents = files::read(context, &given.files)?;
-            for document in documents.iter().filter(|_| context.namespace.is_some()) {
+            let documents = files::read(context, &given.files, &given.reading).await?;
+            for document in documents
+                .iter()
+                .filter(|_| context.globals.namespace.is_some())
+            {
                 let outcome = put(context, document.clone(), true)
                     .await
-                    .map_err(about(document.file.clone()))?;
+                    .map_err(about(document.origin.clone()))?;
                 named(context, outcome.name.as_str())?;
             }
             files::check(context, &documents, async |document| {
@@ -97,7 +102,7 @@ async fn put(
 
 /// The namespace is named twice where `--namespace` is given as well.
 fn named(context: &Context, name: &str) -> Result<(), Error> {
-    match &context.namespace {
+    match &context.globals.namespace {
         Some(other) if other != name => {
             let rule =
                 format!("the command is about the namespace \"{name}\": leave --namespace out");

@@ -1,17 +1,17 @@
 //! Stored plans: `plan --out`, `plans`, and `plan show | diff | approve | reject | apply | delete`.
 
 use reqwest::Method;
-use tradewind_api::{Accepted, Comment, PlanSummary, PlanView, StoredPlanView};
+use tradewind_api::{Accepted, Comment, Page, PlanSummary, PlanView, StoredPlanView};
 
 use super::{
     apply,
     files::{self, Line, Receipt},
-    lists, plan,
+    lists, plan, shown,
 };
 use crate::{
     Context, Error,
     args::{Plan, PlanCommand, PlanReview, Plans},
-    client::Body,
+    client::{Body, Document},
     render,
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context, command: PlanCommand) -> Result<(), E
         PlanCommand::Reject(args) => review(context, args, "reject").await,
         PlanCommand::Apply(args) => {
             let accepted = accept(context, &args.id).await?;
-            apply::follow(context, &[(args.id, accepted)], args.detach, args.timeout).await
+            apply::follow(context, (args.id, accepted), args.detach, args.timeout).await
         }
         PlanCommand::Delete { id } => {
             let plan: StoredPlanView = context
@@ -58,17 +58,20 @@ pub(super) async fn list(context: &Context, args: Plans) -> Result<(), Error> {
         args.selector
             .map(|selector| ("selector", selector.to_string())),
     );
-    let plans: Vec<PlanSummary> =
-        lists::read(context, &["v1", "plans"], query, args.paging).await?;
-    context
-        .output
-        .show(&plans, |out| render::plans::list(out, &plans))
+    let paging = args.shown.paging(&args.paging);
+    let mut plans: Page<PlanSummary> =
+        lists::read(context, &["v1", "plans"], query, paging).await?;
+    let table = shown::arrange(&mut plans.items, &args.shown, &args.paging, |plans| {
+        render::plans::table(&context.output, plans)
+    })?;
+    context.output.list(&plans, &table)
 }
 
 /// `plan -f FILE --out`: stores a plan of every file, after a look at all of them.
 pub(super) async fn store(context: &Context, args: Plan) -> Result<(), Error> {
+    let documents = files::read(context, &args.files.files, &args.files.reading).await?;
     let name = args.out.flatten();
-    if let Some(name) = name.as_ref().filter(|_| args.files.files.len() > 1) {
+    if let Some(name) = name.as_ref().filter(|_| documents.len() > 1) {
         let rule = "a stored plan is about one manifest: give one file, or leave the name out to have one drawn for each".to_owned();
         return Err(Error::Argument {
             what: "--out",
@@ -76,19 +79,19 @@ pub(super) async fn store(context: &Context, args: Plan) -> Result<(), Error> {
             rule,
         });
     }
-    let mut query = context.namespace();
+    let mut query = Vec::new();
     query.extend(name.map(|name| ("name", name)));
     query.extend(
         args.expires
             .map(|expires| ("expiresIn", expires.to_string())),
     );
     query.extend(args.delete.then(|| ("delete", "true".to_owned())));
-    let documents = files::read(context, &args.files.files)?;
     files::check(context, &documents, async |document| {
         plan::draft(context, document).await
     })
     .await?;
-    let send = async |document| {
+    let send = async |document: Document| {
+        let query = [context.namespace_of(&document), query.clone()].concat();
         context
             .client
             .send(
@@ -101,11 +104,9 @@ pub(super) async fn store(context: &Context, args: Plan) -> Result<(), Error> {
     };
     let plans: Vec<StoredPlanView> = files::carry_out(context, documents, send).await?;
     context.output.show_all(&plans, |out| {
-        plans
-            .iter()
-            .map(|p| render::plans::one(out, p))
-            .collect::<Vec<_>>()
-            .join("\n\n")
+        let mut texts: Vec<String> = plans.iter().map(|p| render::plans::one(out, p)).collect();
+        texts.push(render::plan::total(plans.iter().map(|p| &p.plan)));
+        texts.join("\n\n")
     })
 }
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use tradewind_api::{PluginView, Plugins, ReloadReport, Rollback};
 use tradewind_core::names::Digest;
 
-use super::lists;
+use super::{lists, shown};
 use crate::{Context, Error, args::Plugin, client::Body, render};
 
 pub(super) async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
@@ -12,11 +12,13 @@ pub(super) async fn run(context: &Context, args: Plugin) -> Result<(), Error> {
         Plugin::List(args) => {
             let mut query = context.namespace();
             query.extend(args.status.map(|status| ("status", status.to_string())));
-            let plugins: Plugins =
-                lists::read(context, &["v1", "plugins"], query, args.paging).await?;
-            context
-                .output
-                .show(&plugins, |out| render::plugin::list(out, &plugins))
+            let paging = args.shown.paging(&args.paging);
+            let mut list: Plugins = lists::read(context, &["v1", "plugins"], query, paging).await?;
+            let table = shown::arrange(&mut list.items, &args.shown, &args.paging, |plugins| {
+                render::plugin::table(&context.output, plugins)
+            })?;
+            let table = table.note(render::plugin::problems(&list.beside.problems));
+            context.output.list(&list, &table)
         }
         Plugin::Inspect { what } => {
             let view: tradewind_api::Plugin =

@@ -53,13 +53,16 @@ pub(super) async fn run(context: &Context, args: WaitReady) -> Result<(), Error>
 async fn ask(context: &Context) -> Result<Result<Ready, String>, Error> {
     // Looked up each time: where the daemon listens is known when it has begun to.
     let connection = Connection::find(&context.globals)?;
+    if let Some(starting) = connection.starting {
+        return Ok(Err(starting.progress()));
+    }
     if !connection.is_meant {
         return Ok(Err("none runs with this data folder".to_owned()));
     }
     let (server, trust) = (connection.server, connection.trust);
     // Whether a daemon is ready is told to everybody: no token is sent.
     let client = Client::new(&server, None, &trust)?;
-    let ready = client.get::<Ready>(&["readyz"], &[]).await;
+    let ready = client.probe::<Ready>(&["readyz"]).await;
     Ok(ready
         .map(|ready| Ready { server, ..ready })
         .map_err(|error| error.to_string()))

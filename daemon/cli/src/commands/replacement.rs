@@ -13,7 +13,6 @@ pub(super) async fn report(context: &Context, paging: Paging) -> Result<(), Erro
         paging,
     )
     .await?;
-    context
-        .output
-        .show(&view, |out| render::replacement::report(out, &view))
+    let table = render::replacement::table(&context.output, &view);
+    context.output.list(&view, &table)
 }

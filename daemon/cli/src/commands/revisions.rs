@@ -1,10 +1,10 @@
-//! `revisions`, `diff`, `rollback`, `promote`, `abort` and `rollout status`.
+//! `revisions`, `rollback`, `promote` and `abort`.
 
 use reqwest::Method;
-use tradewind_api::{Accepted, DeploymentView, RevisionMark, RevisionView, RollbackTo};
+use tradewind_api::{Accepted, Page, RevisionMark, RollbackTo};
 
 use super::{
-    lists,
+    lists, shown,
     wait::{self, Goal},
 };
 use crate::{
@@ -21,34 +21,17 @@ pub(super) async fn list(
 ) -> Result<(), Error> {
     let mut query = context.namespace();
     query.extend(args.status.map(|status| ("status", status.to_string())));
-    let marks: Vec<RevisionMark> = lists::read(
+    let mut marks: Page<RevisionMark> = lists::read(
         context,
         &["v1", "deployments", name, "revisions"],
         query,
-        args.paging,
+        args.shown.paging(&args.paging),
     )
     .await?;
-    context
-        .output
-        .show(&marks, |out| render::revision::list(out, &marks))
-}
-
-pub(super) async fn diff(context: &Context, name: &str, from: u64, to: u64) -> Result<(), Error> {
-    let mut query = context.namespace();
-    query.push(("against", from.to_string()));
-    let view: RevisionView = context
-        .client
-        .get(
-            &["v1", "deployments", name, "revisions", &to.to_string()],
-            &query,
-        )
-        .await?;
-    context.output.show(&view, |_| {
-        view.diff
-            .as_ref()
-            .map(|d| d.text.trim_end().to_owned())
-            .unwrap_or_default()
-    })
+    let table = shown::arrange(&mut marks.items, &args.shown, &args.paging, |marks| {
+        render::revision::table(&context.output, marks)
+    })?;
+    context.output.list(&marks, &table)
 }
 
 pub(super) async fn rollback(context: &Context, args: Rollback) -> Result<(), Error> {
@@ -101,14 +84,4 @@ pub(super) async fn act(context: &Context, name: &str, action: &str) -> Result<(
             accepted.name, accepted.generation
         )
     })
-}
-
-pub(super) async fn status(context: &Context, name: &str) -> Result<(), Error> {
-    let view: DeploymentView = context
-        .client
-        .get(&["v1", "deployments", name], &context.namespace())
-        .await?;
-    context
-        .output
-        .show(&view.rollout, |out| render::revision::status(out, &view))
 }

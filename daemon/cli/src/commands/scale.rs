@@ -7,6 +7,7 @@ use crate::{
     Context, Error,
     args::{MetricPush, Scale, Wake},
     client::Body,
+    render::replicas,
 };
 
 pub(super) async fn scale(context: &Context, args: Scale) -> Result<(), Error> {
@@ -43,7 +44,7 @@ fn told(scaled: &Scaled) -> String {
             .as_ref()
             .map(|t| format!(" at {t}"))
             .unwrap_or_default();
-        format!("{}{place}: {} → {} replicas", t.task, t.before, t.after)
+        format!("{}{place}: {} → {}", t.task, t.before, replicas(t.after))
     });
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -13,7 +13,7 @@ use crate::{
     client::Body,
     render,
 };
-use tradewind_api::ShadowPolicy;
+use tradewind_api::{Page, ShadowPolicy};
 
 pub(super) async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
     match args {
@@ -24,11 +24,10 @@ pub(super) async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
                 .map(|n| ("namespace", n))
                 .into_iter()
                 .collect();
-            let all: Vec<ShadowPolicy> =
+            let all: Page<ShadowPolicy> =
                 lists::read(context, &["v1", "shadows"], namespace, paging).await?;
-            context
-                .output
-                .show_all(&all, |out| render::shadow::list(out, &all))
+            let table = render::shadow::table(&context.output, &all.items);
+            context.output.list(&all, &table)
         }
         Shadow::Report(which) => {
             let policy: ShadowPolicy = context

@@ -1,17 +1,22 @@
 //! `logs` and `events`: once, or followed until the end or until the reader has enough.
 
+mod lines;
+
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_api::{
-    EventView, LogsView, TaskLogLine,
+    EventView, LogsView, Page, TaskLogLine,
     problem::{Kind, Problem},
 };
+
+use tokio::time::Instant as Tick;
+use tradewind_core::units::Instant;
 
 use super::lists;
 use crate::{
@@ -21,6 +26,9 @@ use crate::{
     render,
 };
 
+/// Lines to begin with where no number is asked for, and where only some of them are shown.
+const TAIL: u32 = 100;
+const SEARCHED: u32 = 10_000;
 /// Events that are printed where no number is asked for.
 const USUAL: usize = 50;
 const RETRY: Duration = Duration::from_millis(500);
@@ -32,17 +40,33 @@ const MOST: usize = 64 << 20;
 pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Error> {
     let path = ["v1", "deployments", args.name.as_str(), "logs"];
     let mut query = context.namespace();
-    query.push(("tail", args.tail.to_string()));
+    let lines = lines::Lines::new(args.kind, now());
+    let usual = if lines.filters() { SEARCHED } else { TAIL };
+    let tail = args.tail.unwrap_or(usual);
+    query.push(("tail", tail.to_string()));
     query.extend(args.task.map(|t| ("task", t)));
     query.extend(args.replica.map(|r| ("replica", r.to_string())));
     if args.follow {
-        let line = |line: &TaskLogLine| render::stream::log_line(line);
+        let line = |line: &TaskLogLine| lines.wants(line).then(|| lines.show(line));
         return follow(context, &path, query, Following::Logs, line).await;
     }
-    let view = whole(context, &path, query, args.tail as usize).await?;
-    context
-        .output
-        .show(&view, |_| render::stream::log_lines(&view.lines))
+    let mut view = whole(context, &path, query, tail as usize).await?;
+    if lines.is_blind_to(&view.lines) && context.output.is_for_people() {
+        // Where it can't be told, nobody looks.
+        let _ = writeln!(
+            io::stderr(),
+            "note: a provider keeps no times of lines: all of those are shown, whatever --since says"
+        );
+    }
+    view.lines.retain(|line| lines.wants(line));
+    context.output.show(&view, |_| lines.show_all(&view.lines))
+}
+
+fn now() -> Instant {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Instant(since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }))
 }
 
 /// The last lines, however many answers they take. Lines that are written meanwhile end it as soon as there are as many as were asked for.
@@ -73,6 +97,7 @@ async fn whole(
 
 pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), Error> {
     let mut query = context.namespace();
+    query.extend(args.kind.query());
     let path = match &args.deployment {
         Some(name) => vec!["v1", "deployments", name.as_str(), "events"],
         None => vec!["v1", "events"],
@@ -82,8 +107,13 @@ pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), 
             .limit
             .map_or_else(|| USUAL.to_string(), |limit| limit.to_string());
         query.push(("limit", limit));
+        if context.output.is_for_people() {
+            context
+                .output
+                .text(&render::stream::header(&context.output))?;
+        }
         return follow(context, &path, query, Following::Events, |e: &EventView| {
-            render::stream::event(e)
+            Some(render::stream::event(&context.output, e))
         })
         .await;
     }
@@ -91,13 +121,9 @@ pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), 
         limit: args.limit,
         cursor: args.cursor,
     };
-    let list: Vec<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
-    context.output.show(&list, |_| {
-        list.iter()
-            .map(render::stream::event)
-            .collect::<Vec<_>>()
-            .join("\n")
-    })
+    let list: Page<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
+    let table = render::stream::events(&context.output, &list.items);
+    context.output.list(&list, &table)
 }
 
 /// What is followed.
@@ -111,7 +137,7 @@ enum Following {
 
 impl Following {
     /// Whether a failure to open the stream again is worth another attempt.
-    fn waits(self, error: &client::Error, lost: Instant) -> bool {
+    fn waits(self, error: &client::Error, lost: Tick) -> bool {
         let passes = match error {
             client::Error::Unreachable { .. } => true,
             client::Error::Refused(problem) => {
@@ -129,7 +155,7 @@ async fn follow<T: Serialize + DeserializeOwned>(
     path: &[&str],
     mut query: Vec<(&'static str, String)>,
     following: Following,
-    line: impl Fn(&T) -> String,
+    line: impl Fn(&T) -> Option<String>,
 ) -> Result<(), Error> {
     let mut opened = false;
     // Items behind that place, which come once more.
@@ -157,7 +183,11 @@ async fn follow<T: Serialize + DeserializeOwned>(
                 known.remove(at);
             } else {
                 match serde_json::from_str::<T>(&event.data) {
-                    Ok(item) => context.output.item(&item, |_| line(&item))?,
+                    Ok(item) => {
+                        if let Some(line) = line(&item) {
+                            context.output.item(&item, |_| line)?;
+                        }
+                    }
                     Err(e) => {
                         return Err(Error::Stream {
                             message: e.to_string(),
@@ -190,7 +220,7 @@ async fn open(
     Option<impl futures::Stream<Item = Result<client::Event, client::Error>> + Unpin + use<>>,
     Error,
 > {
-    let lost = Instant::now();
+    let lost = Tick::now();
     let mut other: Option<Client> = None;
     let mut told = false;
     loop {

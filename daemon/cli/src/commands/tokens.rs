@@ -1,10 +1,10 @@
 //! `token` and `whoami`.
 
 use reqwest::Method;
-use tradewind_api::{TokenCreated, TokenRequest, TokenView, WhoAmI};
+use tradewind_api::{Page, TokenCreated, TokenRequest, TokenView, WhoAmI};
 use tradewind_core::{identity::Scope, names::TokenName};
 
-use super::lists;
+use super::{lists, shown};
 use crate::{
     Context, Error,
     args::{Token, TokenCreate},
@@ -20,10 +20,12 @@ pub(crate) async fn run(context: &Context, args: Token) -> Result<(), Error> {
         Token::List(args) => {
             let mut query = context.namespace();
             query.extend(args.status.map(|status| ("status", status.to_string())));
-            let list: Vec<TokenView> = lists::read(context, &TOKENS, query, args.paging).await?;
-            context
-                .output
-                .show(&list, |out| render::token::list(out, &list))
+            let paging = args.shown.paging(&args.paging);
+            let mut list: Page<TokenView> = lists::read(context, &TOKENS, query, paging).await?;
+            let table = shown::arrange(&mut list.items, &args.shown, &args.paging, |list| {
+                render::token::table(&context.output, list)
+            })?;
+            context.output.list(&list, &table)
         }
         Token::Revoke { name } => {
             let view: TokenView = context
@@ -53,7 +55,13 @@ async fn create(context: &Context, args: TokenCreate) -> Result<(), Error> {
         })?;
     let mut reach = args.reach;
     if reach.is_empty() {
-        reach.push(context.namespace.clone().unwrap_or_else(|| "*".to_owned()));
+        reach.push(
+            context
+                .globals
+                .namespace
+                .clone()
+                .unwrap_or_else(|| "*".to_owned()),
+        );
     }
     let shown = reach.join(", ");
     let namespaces =
@@ -74,7 +82,7 @@ async fn create(context: &Context, args: TokenCreate) -> Result<(), Error> {
         .await?;
     if context.output.is_for_people() {
         // The text alone goes to standard output, so that it can be put into a file.
-        eprintln!("{}", render::token::line(&created.token));
+        eprintln!("{}", render::token::line(&context.output, &created.token));
         eprintln!("keep what follows: it is not shown again");
     }
     context.output.show(&created, |_| created.secret.clone())
@@ -82,5 +90,7 @@ async fn create(context: &Context, args: TokenCreate) -> Result<(), Error> {
 
 pub(crate) async fn whoami(context: &Context) -> Result<(), Error> {
     let who: WhoAmI = context.client.get(&["v1", "whoami"], &[]).await?;
-    context.output.show(&who, |_| render::token::who(&who))
+    context
+        .output
+        .show(&who, |out| render::token::who(out, &who))
 }

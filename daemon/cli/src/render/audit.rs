@@ -1,4 +1,4 @@
-//! The audit log for people: an entry is a line, a verdict a sentence.
+//! The audit log for people: an entry is a row, a verdict a sentence.
 
 use tradewind_api::EventView;
 use tradewind_core::{
@@ -6,24 +6,50 @@ use tradewind_core::{
     event::Event,
 };
 
-use super::stream;
+use super::{dash, stream};
+use crate::output::{Column, Mood::Plain, Output, Table, counted};
 
-pub(crate) fn entry(entry: &Line) -> String {
-    // As it was recorded, not as the API shows events: its hash is of these bytes.
-    let event = entry
-        .event
-        .as_ref()
-        .and_then(|e| serde_json::from_str::<Event>(e.get()).ok())
-        .map(EventView::from);
-    match event {
-        Some(event) => format!(
-            "{:>6}  {}  {}",
-            entry.seq,
-            event.actor,
-            stream::event(&event)
-        ),
-        None => format!("{:>6}  an entry that can't be read as an event", entry.seq),
-    }
+pub(crate) fn table(out: &Output, entries: &[Line]) -> Table {
+    let rows = entries.iter().map(|entry| {
+        // As it was recorded, not as the API shows events: its hash is of these bytes.
+        let event = entry
+            .event
+            .as_ref()
+            .and_then(|e| serde_json::from_str::<Event>(e.get()).ok())
+            .map(EventView::from);
+        let [at, severity, reason, about, message] = match &event {
+            Some(event) => stream::cells(out, event),
+            None => [
+                dash(out),
+                dash(out),
+                dash(out),
+                dash(out),
+                out.cell("an entry that can't be read as an event", Plain),
+            ],
+        };
+        let actor = event.as_ref().map_or("-", |event| event.actor.as_str());
+        [
+            out.count(entry.seq),
+            at,
+            out.cell(actor, Plain),
+            severity,
+            reason,
+            about,
+            message,
+        ]
+    });
+    let columns = [
+        Column::new("ENTRY").right().key(),
+        Column::new("TIME"),
+        Column::new("ACTOR").key(),
+        Column::new("SEVERITY").wide(),
+        Column::new("REASON").key(),
+        Column::new("ABOUT"),
+        Column::new("MESSAGE").sentence(),
+    ];
+    Table::new(columns, rows)
+        .named(entries.iter().map(|entry| entry.seq.to_string()))
+        .or("no entries")
 }
 
 pub(crate) fn verdict(verdict: &Verdict) -> String {
@@ -35,7 +61,8 @@ pub(crate) fn verdict(verdict: &Verdict) -> String {
     } = verdict;
     match fault {
         Some(fault) => format!(
-            "the audit log is not what was recorded: {fault}; the {verified} entries before are in order"
+            "the audit log is not what was recorded: {fault}; the {} before are in order",
+            counted(*verified, "entry", "entries")
         ),
         None => {
             let expected = expected

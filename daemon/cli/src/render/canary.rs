@@ -3,7 +3,8 @@
 use tradewind_api::{Canary, CanaryState};
 use tradewind_core::canary::Count;
 
-use crate::output::{Mood::Plain, Output};
+use super::{micros, span};
+use crate::output::{Column, Mood::Plain, Output, counted};
 
 pub(crate) fn one(out: &Output, c: &Canary) -> String {
     let mut parts = Vec::new();
@@ -13,15 +14,15 @@ pub(crate) fn one(out: &Output, c: &Canary) -> String {
             let (terms, digest) = (&canary.terms, canary.component.short());
             parts.push(match canary.state {
                 CanaryState::Running => format!(
-                    "version {} ({digest}) gets {} of the calls of \"{}\" since {}, for {} and at least {} calls",
-                    canary.version, terms.share, c.instance, canary.since, terms.lasts, terms.min_calls
+                    "version {} ({digest}) gets {} of the calls of \"{}\" since {}, for {} and at least {}",
+                    canary.version, terms.share, c.instance, out.at(canary.since), span(terms.lasts), counted(terms.min_calls, "call", "calls")
                 ),
                 CanaryState::Returning => format!("version {} ({digest}) of \"{}\" gets no calls any more", canary.version, c.instance),
             });
             if canary.holds > 0 {
                 parts.push(format!(
-                    "it has made the state of {} allocations",
-                    canary.holds
+                    "it has made the state of {}",
+                    counted(canary.holds as u64, "allocation", "allocations")
                 ));
             }
             let operations = canary.old.0.keys().chain(
@@ -39,7 +40,7 @@ pub(crate) fn one(out: &Output, c: &Canary) -> String {
                 [
                     count.calls.to_string(),
                     count.failures.to_string(),
-                    mean.map_or_else(|| "-".to_owned(), |m| format!("{m} µs")),
+                    mean.map_or_else(|| "-".to_owned(), micros),
                 ]
             };
             let rows = operations.map(|operation| {
@@ -57,13 +58,13 @@ pub(crate) fn one(out: &Output, c: &Canary) -> String {
             });
             parts.push(out.table(
                 [
-                    "OPERATION",
-                    "OLD CALLS",
-                    "FAILURES",
-                    "AVERAGE",
-                    "NEW CALLS",
-                    "FAILURES",
-                    "AVERAGE",
+                    Column::new("OPERATION"),
+                    Column::new("OLD CALLS").right(),
+                    Column::new("FAILURES").right(),
+                    Column::new("AVERAGE").right(),
+                    Column::new("NEW CALLS").right(),
+                    Column::new("FAILURES").right(),
+                    Column::new("AVERAGE").right(),
                 ],
                 rows,
             ));
@@ -82,7 +83,7 @@ pub(crate) fn one(out: &Output, c: &Canary) -> String {
         parts.push(format!(
             "{} {what} {by} at {}: {}",
             end.component.short(),
-            end.at,
+            out.at(end.at),
             end.reason
         ));
     }

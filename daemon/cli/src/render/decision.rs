@@ -3,13 +3,10 @@
 use tradewind_api::{DecisionView, QuoteView, RankedOffer, TaskReason};
 use tradewind_core::names::InstanceName;
 
-use super::{age, known, place};
-use crate::output::{Mood::*, Output};
+use super::{dash, known, micros, place};
+use crate::output::{Cell, Column, Mood::*, Output, Table, counted, short};
 
-pub(crate) fn list(out: &Output, items: &[DecisionView]) -> String {
-    if items.is_empty() {
-        return "no decisions".to_owned();
-    }
+pub(crate) fn table(out: &Output, items: &[DecisionView]) -> Table {
     let rows = items.iter().map(|d| {
         let mut who: Vec<String> = d
             .tasks
@@ -19,22 +16,31 @@ pub(crate) fn list(out: &Output, items: &[DecisionView]) -> String {
         who.dedup();
         [
             out.cell(&d.id, Plain),
-            out.cell(d.at, Plain),
+            out.ago(d.at),
             out.cell(&d.policy.instance, Plain),
             out.cell(d.policy.component.short(), Plain),
-            out.cell(d.batch, Plain),
-            out.cell(format!("{} µs", d.took_micros), Plain),
+            out.count(d.batch.into()),
+            out.cell(micros(d.took_micros), Plain)
+                .key(d.took_micros as f64),
             out.cell(who.join(","), Plain),
         ]
     });
-    out.table(
-        ["ID", "AT", "POLICY", "DIGEST", "BATCH", "TOOK", "TASKS"],
-        rows,
-    )
+    let columns = [
+        Column::new("ID").key(),
+        Column::new("MADE"),
+        Column::new("POLICY"),
+        Column::new("DIGEST").wide(),
+        Column::new("BATCH").right().wide(),
+        Column::new("TOOK").right().spare(),
+        Column::new("TASKS").sentence(),
+    ];
+    Table::new(columns, rows)
+        .named(items.iter().map(|d| d.id.to_string()))
+        .or("no decisions")
 }
 
 pub(crate) fn one(out: &Output, decision: &DecisionView) -> String {
-    let mut parts = vec![head(decision)];
+    let mut parts = vec![head(out, decision)];
     parts.extend(
         decision
             .tasks
@@ -45,16 +51,16 @@ pub(crate) fn one(out: &Output, decision: &DecisionView) -> String {
 }
 
 /// Who decided, when, on which request.
-pub(crate) fn head(d: &DecisionView) -> String {
+pub(crate) fn head(out: &Output, d: &DecisionView) -> String {
     let mut lines = vec![
-        format!("{} at {}", d.id, d.at),
+        format!("{} at {}", d.id, out.at(d.at)),
         format!("policy {}", d.policy),
         format!(
-            "request {}, seed {}, {} tasks in the batch, {} µs",
+            "request {}, seed {}, {} in the batch, {}",
             d.request.short(),
             d.seed,
-            d.batch,
-            d.took_micros
+            counted(d.batch, "task", "tasks"),
+            micros(d.took_micros)
         ),
     ];
     lines.extend(
@@ -90,11 +96,23 @@ pub(crate) fn reason(out: &Output, task: &TaskReason) -> String {
         .chain(task.alternatives.iter().map(|o| (false, o)))
         .map(|(is, offer)| row(out, is, offer))
         .collect();
-    let mut lines = vec![format!("{}: {} candidates", task.task, task.candidates)];
+    let mut lines = vec![format!(
+        "{}: {}",
+        task.task,
+        counted(task.candidates, "candidate", "candidates")
+    )];
     if !rows.is_empty() {
         lines.push(out.table(
             [
-                "", "PLACE", "SIZE", "OFFER", "REPLICAS", "C", "PER HOUR", "SCORE", "QUOTED",
+                Column::new(""),
+                Column::new("PLACE").key(),
+                Column::new("SIZE"),
+                Column::new("OFFER").wide(),
+                Column::new("REPLICAS").right(),
+                Column::new("C").right().key(),
+                Column::new("PER HOUR").right(),
+                Column::new("SCORE").right().spare(),
+                Column::new("QUOTED").right().spare(),
             ],
             rows,
         ));
@@ -107,34 +125,30 @@ pub(crate) fn reason(out: &Output, task: &TaskReason) -> String {
     lines.join("\n")
 }
 
-fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [comfy_table::Cell; 9] {
+fn row(out: &Output, chosen: bool, o: &RankedOffer) -> [Cell; 9] {
     let mood = if chosen { Good } else { Plain };
     [
         out.cell(if chosen { "*" } else { "" }, mood),
         out.cell(place(&o.provider, &o.region), mood),
         out.cell(&o.size, Plain),
         out.cell(&o.offer, Plain),
-        out.cell(
-            if chosen {
-                o.replicas.to_string()
-            } else {
-                "-".to_owned()
-            },
-            Plain,
-        ),
-        out.cell(o.cost, Plain),
-        out.cell(o.hourly, Plain),
-        out.cell(known(o.score), Plain),
-        out.cell(
-            o.quote.as_ref().map_or_else(|| "-".to_owned(), quoted),
-            Plain,
-        ),
+        if chosen {
+            out.count(o.replicas.into())
+        } else {
+            dash(out)
+        },
+        out.money(o.cost),
+        out.money(o.hourly),
+        known(out, o.score),
+        o.quote
+            .as_ref()
+            .map_or_else(|| dash(out), |quote| out.cell(quoted(quote), Plain)),
     ]
 }
 
 fn quoted(quote: &QuoteView) -> String {
     let stale = if quote.stale { " (stale)" } else { "" };
-    format!("{}{stale}", age(quote.age))
+    format!("{} ago{stale}", short(quote.age))
 }
 
 /// Reasons, each with how many offers it excluded.

@@ -1,58 +1,100 @@
 //! Deployments: the list, one, one in full, and what `apply` ends with.
 
-use std::{collections::BTreeSet, fmt::Write};
-
-use tradewind_api::{AllocationView, DeploymentSummary, DeploymentView, TaskView};
-use tradewind_core::{image::split, rollout};
-
-use super::{decision, endpoint, phase_mood, place, status_mood, stream};
-use crate::{
-    commands::Description,
-    output::{Mood::Plain, Output},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
 };
 
-pub(crate) fn list(out: &Output, items: &[DeploymentSummary]) -> String {
-    if items.is_empty() {
-        return "no deployments".to_owned();
-    }
+use tradewind_api::{AllocationView, DeploymentSummary, DeploymentView, TaskView};
+use tradewind_core::{
+    cron::RunOutcome,
+    image::split,
+    rollout,
+    units::{Instant, MicroUsd},
+};
+
+use super::{
+    dash, decision, endpoint, money, offers::sized, phase_mood, place, status_mood, stream,
+};
+use crate::{
+    commands::Description,
+    output::{
+        Column,
+        Mood::{self, Plain},
+        Output, Table, counted, grouped,
+    },
+};
+
+pub(crate) fn table(out: &Output, items: &[DeploymentSummary]) -> Table {
     let rows = items.iter().map(|d| {
+        let share = if d.replicas == 0 {
+            1.0
+        } else {
+            f64::from(d.ready) / f64::from(d.replicas)
+        };
+        let places = if d.places.is_empty() {
+            "-".to_owned()
+        } else {
+            d.places.join(",")
+        };
         [
             out.cell(&d.namespace, Plain),
             out.cell(&d.name, Plain),
             out.cell(d.status, status_mood(d.status)),
-            out.cell(format!("{}/{}", d.ready, d.replicas), Plain),
-            out.cell(d.generation, Plain),
-            out.cell(format!("{}/h", d.hourly_cost), Plain),
-            out.cell(
-                if d.places.is_empty() {
-                    "-".to_owned()
-                } else {
-                    d.places.join(",")
-                },
-                Plain,
-            ),
+            out.cell(format!("{}/{}", d.ready, d.replicas), Plain)
+                .key(share),
+            out.count(d.generation),
+            out.cell(places, Plain),
+            out.rate(d.hourly_cost),
+            out.age(d.created_at),
             out.cell(&d.message, Plain),
         ]
     });
-    out.table(
-        [
-            "NAMESPACE",
-            "NAME",
-            "STATUS",
-            "READY",
-            "GENERATION",
-            "COST",
-            "PLACES",
-            "MESSAGE",
-        ],
-        rows,
+    let several = out.tells_namespace(items.iter().map(|d| d.namespace.as_str()));
+    let columns = [
+        Column::new("NAMESPACE").key().shown_if(several),
+        Column::new("NAME").key(),
+        Column::new("STATUS").key(),
+        Column::new("READY").right().key(),
+        Column::new("GENERATION").right().wide(),
+        Column::new("PLACES").spare(),
+        Column::new("COST").right().spare(),
+        Column::new("AGE").right(),
+        Column::new("MESSAGE").sentence().filled(),
+    ];
+    Table::new(columns, rows)
+        .named(items.iter().map(|d| out.name(&d.namespace, &d.name)))
+        .or("no deployments")
+        .summed_up((items.len() > 1).then(|| summary(items)))
+}
+
+/// `2,000 deployments: 1,998 running, 2 degraded; $4.04/h`.
+fn summary(items: &[DeploymentSummary]) -> String {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for d in items {
+        *counts.entry(d.status.to_string()).or_default() += 1;
+    }
+    let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let counts: Vec<String> = counts
+        .into_iter()
+        .map(|(status, n)| format!("{} {status}", grouped(n)))
+        .collect();
+    let cost = items
+        .iter()
+        .fold(MicroUsd(0), |sum, d| sum.saturating_add(d.hourly_cost));
+    format!(
+        "{}: {}; {}/h",
+        counted(items.len() as u64, "deployment", "deployments"),
+        counts.join(", "),
+        money(cost)
     )
 }
 
 pub(crate) fn one(out: &Output, view: &DeploymentView) -> String {
     format!(
         "{}\n\n{}",
-        list(out, std::slice::from_ref(&view.summary)),
+        out.draw(&table(out, std::slice::from_ref(&view.summary))),
         allocations(out, &view.tasks)
     )
 }
@@ -70,17 +112,10 @@ fn allocations(out: &Output, tasks: &[TaskView]) -> String {
         [
             out.cell(target(task), Plain),
             out.cell(place(&a.provider, &a.region), Plain),
-            out.cell(
-                if a.spot {
-                    format!("{} (spot)", a.size)
-                } else {
-                    a.size.clone()
-                },
-                Plain,
-            ),
+            out.cell(sized(&a.size, a.spot), Plain),
             out.cell(a.phase, phase_mood(a.phase)),
             out.cell(format!("{}/{}", a.ready, a.replicas), Plain),
-            out.cell(format!("{}/h", a.hourly_cost), Plain),
+            out.rate(a.hourly_cost),
             out.cell(endpoints.join(" "), Plain),
             out.cell(
                 if a.superseded {
@@ -97,7 +132,7 @@ fn allocations(out: &Output, tasks: &[TaskView]) -> String {
         .flat_map(|t| t.allocations.iter().map(|a| row(t, a)).collect::<Vec<_>>())
         .collect();
     for task in tasks.iter().filter(|t| t.allocations.is_empty()) {
-        let dash = || out.cell("-", Plain);
+        let dash = || dash(out);
         let status = out.cell(task.status, status_mood(task.status));
         let ready = out.cell(format!("{}/{}", task.ready, task.replicas), Plain);
         rows.push([
@@ -113,14 +148,14 @@ fn allocations(out: &Output, tasks: &[TaskView]) -> String {
     }
     out.table(
         [
-            "TASK",
-            "PLACE",
-            "SIZE",
-            "PHASE",
-            "READY",
-            "COST",
-            "ENDPOINTS",
-            "MESSAGE",
+            Column::new("TASK").key(),
+            Column::new("PLACE").key(),
+            Column::new("SIZE").spare(),
+            Column::new("PHASE").key(),
+            Column::new("READY").right().key(),
+            Column::new("COST").right().spare(),
+            Column::new("ENDPOINTS").filled(),
+            Column::new("MESSAGE").sentence().filled(),
         ],
         rows,
     )
@@ -139,10 +174,6 @@ fn replicas(out: &Output, tasks: &[TaskView]) -> String {
         t.allocations.iter().flat_map(move |a| {
             a.replica_status.iter().map(move |r| {
                 let endpoints: Vec<String> = r.endpoints.iter().map(endpoint).collect();
-                let since = r
-                    .started_at
-                    .map(|at| at.to_string())
-                    .unwrap_or_else(|| "-".to_owned());
                 let message = match r.exit_code {
                     Some(code) => after(&format!("exit code {code}"), &r.message),
                     None => r.message.clone(),
@@ -153,8 +184,8 @@ fn replicas(out: &Output, tasks: &[TaskView]) -> String {
                     out.cell(&r.id, Plain),
                     out.cell(r.phase, phase_mood(r.phase)),
                     out.cell(r.health.as_str(), Plain),
-                    out.cell(r.restarts, Plain),
-                    out.cell(since, Plain),
+                    out.count(r.restarts.into()),
+                    r.started_at.map_or_else(|| dash(out), |at| out.ago(at)),
                     out.cell(endpoints.join(" "), Plain),
                     out.cell(message.trim(), Plain),
                 ]
@@ -167,26 +198,65 @@ fn replicas(out: &Output, tasks: &[TaskView]) -> String {
     }
     out.table(
         [
-            "REPLICA",
-            "PLACE",
-            "ID",
-            "PHASE",
-            "HEALTH",
-            "RESTARTS",
-            "STARTED",
-            "ENDPOINTS",
-            "MESSAGE",
+            Column::new("REPLICA").key(),
+            Column::new("PLACE").spare(),
+            Column::new("ID").wide(),
+            Column::new("PHASE").key(),
+            Column::new("HEALTH").key(),
+            Column::new("RESTARTS").right(),
+            Column::new("STARTED"),
+            Column::new("ENDPOINTS").filled(),
+            Column::new("MESSAGE").sentence().filled(),
         ],
         rows,
     )
 }
 
+/// When a job runs, and how its runs have ended.
+fn schedule(out: &Output, task: &TaskView) -> Option<String> {
+    let schedule = task.schedule.as_ref()?;
+    let next = match schedule.next {
+        Some(next) => format!("next {}", out.at(next)),
+        None => "suspended".to_owned(),
+    };
+    let head = format!(
+        "{}: {} ({}), {next}",
+        task.name, schedule.cron, schedule.time_zone
+    );
+    if schedule.runs.is_empty() {
+        return Some(format!("{head}, no run yet"));
+    }
+    let rows = schedule.runs.iter().map(|run| {
+        let (outcome, mood) = match run.outcome {
+            None => ("running", Mood::Busy),
+            Some(RunOutcome::Succeeded) => ("succeeded", Mood::Good),
+            Some(RunOutcome::Failed) => ("failed", Mood::Bad),
+            Some(RunOutcome::Replaced) => ("replaced", Plain),
+        };
+        let scheduled = run
+            .scheduled_at
+            .map_or_else(|| "by hand".to_owned(), |at| out.at(at));
+        let took = match run.ended_at {
+            Some(end) => out.span(end.since(run.began_at)),
+            None => dash(out),
+        };
+        [
+            out.cell(scheduled, Plain),
+            out.ago(run.began_at),
+            took,
+            out.cell(outcome, mood),
+        ]
+    });
+    let table = out.table(["SCHEDULED", "BEGAN", "TOOK", "OUTCOME"], rows);
+    Some(format!("{head}\n{table}"))
+}
+
 /// How a task follows its load.
-fn scale(task: &TaskView) -> Option<String> {
+fn scale(out: &Output, task: &TaskView) -> Option<String> {
     let scale = task.scale.as_ref()?;
     let since = scale
         .changed_at
-        .map(|at| format!(" since {at}"))
+        .map(|at| format!(" since {}", out.at(at)))
         .unwrap_or_default();
     let why = if scale.why.is_empty() {
         "as it began"
@@ -207,13 +277,17 @@ pub(crate) fn outcome(view: &DeploymentView) -> String {
     let d = &view.summary;
     let mut text = format!(
         "deployment \"{}\" is {}: {}/{} ready, {}/h",
-        d.name, d.status, d.ready, d.replicas, d.hourly_cost
+        d.name,
+        d.status,
+        d.ready,
+        d.replicas,
+        money(d.hourly_cost)
     );
     // Between two steps of an update both sides answer.
     let waits = view
         .rollout
         .as_ref()
-        .is_some_and(|r| r.status == rollout::Status::Waiting);
+        .is_some_and(|r| matches!(r.status, rollout::Status::Waiting | rollout::Status::Paused));
     // Writing to a String does not fail.
     if waits {
         let _ = write!(text, "\n  {}", d.message);
@@ -239,6 +313,11 @@ pub(crate) fn outcome(view: &DeploymentView) -> String {
     text
 }
 
+/// When, and how long ago.
+fn both(out: &Output, at: Instant) -> String {
+    format!("{} ({})", out.at(at), out.since(at))
+}
+
 pub(crate) fn describe(out: &Output, d: &Description) -> String {
     let view = &d.deployment;
     let s = &view.summary;
@@ -252,9 +331,9 @@ pub(crate) fn describe(out: &Output, d: &Description) -> String {
             format!("{} (observed {})", s.generation, view.observed_generation),
         ),
         ("Ready", format!("{} of {}", s.ready, s.replicas)),
-        ("Cost", format!("{} per hour", s.hourly_cost)),
-        ("Created", s.created_at.to_string()),
-        ("Updated", view.updated_at.to_string()),
+        ("Cost", format!("{} per hour", money(s.hourly_cost))),
+        ("Created", both(out, s.created_at)),
+        ("Updated", both(out, view.updated_at)),
     ];
     let spec = &view.manifest.spec;
     head.extend(spec.policy.as_ref().map(|p| ("Policy", p.to_string())));
@@ -272,7 +351,15 @@ pub(crate) fn describe(out: &Output, d: &Description) -> String {
     if !replicas.is_empty() {
         parts.push(format!("Replicas\n{replicas}"));
     }
-    let scales: Vec<String> = view.tasks.iter().filter_map(scale).collect();
+    let schedules: Vec<String> = view
+        .tasks
+        .iter()
+        .filter_map(|task| schedule(out, task))
+        .collect();
+    if !schedules.is_empty() {
+        parts.push(format!("Schedules\n{}", schedules.join("\n")));
+    }
+    let scales: Vec<String> = view.tasks.iter().filter_map(|t| scale(out, t)).collect();
     if !scales.is_empty() {
         parts.push(format!("Scaling\n{}", scales.join("\n")));
     }
@@ -308,18 +395,14 @@ pub(crate) fn describe(out: &Output, d: &Description) -> String {
         let reasons: Vec<String> = own.map(|t| decision::reason(out, t)).collect();
         parts.push(format!(
             "Last decision\n{}\n{}",
-            decision::head(last),
+            decision::head(out, last),
             reasons.join("\n")
         ));
     }
     if !d.events.is_empty() {
         parts.push(format!(
             "Events\n{}",
-            d.events
-                .iter()
-                .map(stream::event)
-                .collect::<Vec<_>>()
-                .join("\n")
+            out.draw(&stream::events(out, &d.events))
         ));
     }
     parts.join("\n\n")
@@ -381,7 +464,13 @@ fn tasks(out: &Output, view: &DeploymentView) -> String {
     });
     out.table(
         [
-            "TASK", "KIND", "STATUS", "READY", "NEEDS", "RUNS", "MESSAGE",
+            Column::new("TASK").key(),
+            Column::new("KIND").spare(),
+            Column::new("STATUS").key(),
+            Column::new("READY").right().key(),
+            Column::new("NEEDS").spare(),
+            Column::new("RUNS").sentence(),
+            Column::new("MESSAGE").sentence().filled(),
         ],
         rows,
     )
@@ -390,6 +479,101 @@ fn tasks(out: &Output, view: &DeploymentView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{args::Form, output::Size};
+
+    fn deployment(namespace: &str, name: &str, status: &str, message: &str) -> DeploymentSummary {
+        serde_json::from_value(serde_json::json!({
+            "namespace": namespace, "name": name, "generation": 3, "status": status, "ready": 1, "replicas": 2,
+            "places": ["north/eu-north-1", "south/eu-south-1"], "hourlyCost": "0.0815", "message": message,
+            "createdAt": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    /// What `get` prints, without the ages.
+    fn printed(size: fn() -> Option<Size>, form: Form, items: &[DeploymentSummary]) -> Vec<String> {
+        let out = Output::of_size(form, size);
+        let text = out.listing(&table(&out, items));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_list_fits_its_terminal_and_is_summed_up_there() {
+        let why = "web/0 ends again and again: exit status 1, last line: no such file or directory";
+        let items = [
+            deployment("default", "web", "degraded", why),
+            deployment("default", "a-name-of-some-length", "running", ""),
+        ];
+        let narrow = printed(
+            || {
+                Some(Size {
+                    columns: 80,
+                    lines: 24,
+                })
+            },
+            Form::Table,
+            &items,
+        );
+        assert!(
+            narrow.iter().all(|line| line.chars().count() <= 80),
+            "{narrow:#?}"
+        );
+        assert!(
+            narrow[0].starts_with("NAME                   STATUS    READY"),
+            "{narrow:#?}"
+        );
+        assert!(
+            narrow[0].contains("MESSAGE") && narrow[0].ends_with('…'),
+            "{narrow:#?}"
+        );
+        assert!(
+            narrow[1].ends_with('…') && !narrow[0].contains("PLACES"),
+            "{narrow:#?}"
+        );
+        assert_eq!(
+            narrow[3..],
+            ["", "2 deployments: 1 degraded, 1 running; $0.163/h"]
+        );
+
+        let broad = printed(
+            || {
+                Some(Size {
+                    columns: 160,
+                    lines: 24,
+                })
+            },
+            Form::Table,
+            &items,
+        );
+        assert!(
+            broad[0].contains("PLACES") && broad[0].contains("COST") && !broad[0].ends_with('…'),
+            "{broad:#?}"
+        );
+        let piped = printed(|| None, Form::Table, &items);
+        assert!(piped.len() == 3 && piped[1].ends_with(why), "{piped:#?}");
+        let wide = printed(
+            || {
+                Some(Size {
+                    columns: 80,
+                    lines: 24,
+                })
+            },
+            Form::Wide,
+            &items,
+        );
+        assert!(
+            wide[0].starts_with("NAMESPACE") && wide[1].contains("2026-01-01T00:00:00Z"),
+            "{wide:#?}"
+        );
+
+        let elsewhere = [deployment("team", "web", "running", "")];
+        let seen = printed(|| None, Form::Table, &elsewhere);
+        assert!(
+            seen[0].starts_with("NAMESPACE"),
+            "it is not where commands look: {seen:#?}"
+        );
+        assert_eq!(printed(|| None, Form::Table, &[]), ["no deployments"]);
+    }
 
     #[test]
     fn two_facts_of_one_cell_are_told_apart() {

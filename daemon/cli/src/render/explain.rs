@@ -6,13 +6,15 @@ use tradewind_core::{
     units::MicroUsd,
 };
 
-use super::{age, known, place};
-use crate::output::{Mood::*, Output};
+use super::{dash, known, money, place, replicas};
+use crate::output::{Column, Mood::*, Output, counted, short};
 
 pub(crate) fn replay(out: &Output, replay: &ReplayView) -> String {
     let mut lines = vec![format!(
         "{} at {}, made by {}",
-        replay.decision, replay.at, replay.recorded_policy
+        replay.decision,
+        out.at(replay.at),
+        replay.recorded_policy
     )];
     if replay.same_policy {
         lines.push("replayed by the same version".to_owned());
@@ -74,8 +76,10 @@ fn places(places: &[ReplayedPlace]) -> String {
 }
 
 fn change(what: &str, before: MicroUsd, after: MicroUsd) -> String {
-    let difference = MicroUsd(before.0.abs_diff(after.0));
-    match before.cmp(&after) {
+    let difference = money(MicroUsd(before.0.abs_diff(after.0)));
+    let order = before.cmp(&after);
+    let (before, after) = (money(before), money(after));
+    match order {
         std::cmp::Ordering::Equal => format!("{what}: {before}, the same"),
         std::cmp::Ordering::Less => format!("{what}: {before} -> {after}, {difference} more"),
         std::cmp::Ordering::Greater => format!("{what}: {before} -> {after}, {difference} less"),
@@ -98,12 +102,19 @@ pub(crate) fn explain(out: &Output, view: &ExplainView) -> String {
 
 fn task(out: &Output, task: &TaskExplanation) -> String {
     let mut parts = vec![format!(
-        "{}: {} replicas, {} at {} by {}",
-        task.task, task.replicas, task.decision, task.at, task.policy
+        "{}: {}, {} at {} by {}",
+        task.task,
+        replicas(task.replicas),
+        task.decision,
+        out.at(task.at),
+        task.policy
     )];
     parts.push(candidates(out, task));
     if let Some(more) = more(task.candidates.len(), task.candidates_in_all) {
-        parts.push(format!("and {more} more candidates"));
+        parts.push(format!(
+            "and {} more",
+            counted(more, "candidate", "candidates")
+        ));
     }
     if !task.excluded.is_empty() {
         let rows = task.excluded.iter().map(|e| {
@@ -114,7 +125,15 @@ fn task(out: &Output, task: &TaskExplanation) -> String {
                 out.cell(e.value.as_deref().unwrap_or("-"), Plain),
             ]
         });
-        parts.push(out.table(["EXCLUDED", "OFFER", "BECAUSE", "IT HAS"], rows));
+        parts.push(out.table(
+            [
+                Column::new("EXCLUDED").key(),
+                Column::new("OFFER"),
+                Column::new("BECAUSE").sentence(),
+                Column::new("IT HAS").spare(),
+            ],
+            rows,
+        ));
         parts.extend(
             more(task.excluded.len(), task.excluded_in_all)
                 .map(|more| format!("and {more} more excluded")),
@@ -155,34 +174,36 @@ fn candidates(out: &Output, task: &TaskExplanation) -> String {
                 if c.replicas > 0 { Good } else { Plain },
             ),
             out.cell(&c.place.offer, Plain),
-            out.cell(
-                if c.replicas > 0 {
-                    c.replicas.to_string()
-                } else {
-                    "-".to_owned()
-                },
-                Plain,
-            ),
-            out.cell(known(c.score), Plain),
-            out.cell(c.cost, Plain),
-            out.cell(c.expected_cost, Plain),
-            out.cell(c.hourly, Plain),
-            out.cell(c.price, Plain),
-            out.cell(format!("{}{stale}", age(c.quote.age)), Plain),
+            if c.replicas > 0 {
+                out.count(c.replicas.into())
+            } else {
+                dash(out)
+            },
+            known(out, c.score),
+            out.money(c.cost),
+            out.money(c.expected_cost),
+            out.money(c.hourly),
+            out.money(c.price),
+            out.cell(format!("{} ago{stale}", short(c.quote.age)), Plain),
         ]
     });
     out.table(
         [
-            "",
-            "PLACE",
-            "OFFER",
-            "REPLICAS",
-            "SCORE",
-            "C",
-            "EXPECTED C",
-            "PER HOUR",
-            "PRICE",
-            "QUOTED",
+            Column::new(""),
+            Column::new("PLACE").key(),
+            Column::new("OFFER"),
+            Column::new("REPLICAS").right(),
+            Column::new("SCORE").right().spare(),
+            Column::new("C").right().key(),
+            // What is expected to be lost is told where something is.
+            Column::new("EXPECTED C").right().shown_if(
+                task.candidates
+                    .iter()
+                    .any(|c| money(c.expected_cost) != money(c.cost)),
+            ),
+            Column::new("PER HOUR").right(),
+            Column::new("PRICE").right(),
+            Column::new("QUOTED").right().spare(),
         ],
         rows,
     )
@@ -192,30 +213,53 @@ fn name(p: &OfferPlace) -> String {
     format!("{} {}", place(&p.provider, &p.region), p.offer)
 }
 
+/// The price below which, or above which, the answer is another. The least step that is counted says less than the price beside it does.
+fn limit(word: &str, at: MicroUsd, beside: MicroUsd, or: &str) -> String {
+    let (exact, rounded) = (money(at), money(beside));
+    if rounded == beside.to_string() && exact != at.to_string() {
+        format!("{word} {rounded}")
+    } else {
+        format!("at {exact} {or}")
+    }
+}
+
 fn flip(flip: &Flip) -> String {
     match flip {
         Flip::Cheaper {
             place,
             price,
             flips_at: Some(at),
-        } => format!("{} at {at} or below (now {price})", name(place)),
+        } => {
+            let beside = MicroUsd(at.0.saturating_add(1));
+            let limit = limit("below", *at, beside, "or below");
+            format!("{} {limit} (now {})", name(place), money(*price))
+        }
         Flip::Cheaper {
             place,
             price,
             flips_at: None,
-        } => format!("{}: at no price (now {price})", name(place)),
+        } => format!("{}: at no price (now {})", name(place), money(*price)),
         Flip::Dearer {
             place,
             price,
             flips_at: Some(at),
             ..
-        } => format!("{} at {at} or above (now {price})", name(place)),
+        } => {
+            let beside = MicroUsd(at.0.saturating_sub(1));
+            let limit = limit("above", *at, beside, "or above");
+            format!("{} {limit} (now {})", name(place), money(*price))
+        }
         Flip::Dearer {
             place,
             price,
             flips_at: None,
             tried,
-        } => format!("{}: at no price up to {tried} (now {price})", name(place)),
+        } => format!(
+            "{}: at no price up to {} (now {})",
+            name(place),
+            money(*tried),
+            money(*price)
+        ),
         Flip::Fuller {
             place,
             capacity,
@@ -223,7 +267,12 @@ fn flip(flip: &Flip) -> String {
         } => {
             let now = capacity.map_or_else(|| "no known limit".to_owned(), |n| n.to_string());
             match flips_at {
-                Some(at) => format!("{} with room for {at} or fewer (now {now})", name(place)),
+                Some(0) => format!("{} without room (now {now})", name(place)),
+                Some(at) => format!(
+                    "{} with room for {} or fewer (now {now})",
+                    name(place),
+                    replicas(*at)
+                ),
                 None => format!(
                     "{}: with no capacity (now {now}), it runs there already",
                     name(place)

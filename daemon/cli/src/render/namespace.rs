@@ -5,41 +5,39 @@ use tradewind_api::{
 };
 use tradewind_core::{budget::HeldKind, manifest::namespace::Document};
 
-use super::size;
-use crate::output::{Mood, Mood::Plain, Output};
+use super::{money, size};
+use crate::output::{Cell, Column, Mood, Mood::Plain, Output, Table};
 
-pub(crate) fn list(out: &Output, items: &[NamespaceSummary]) -> String {
-    if items.is_empty() {
-        return "no namespaces".to_owned();
-    }
+pub(crate) fn table(out: &Output, items: &[NamespaceSummary]) -> Table {
     let rows = items.iter().map(|n| {
         [
             out.cell(&n.name, Plain),
-            out.cell(n.usage.deployments, Plain),
-            out.cell(n.usage.replicas, Plain),
-            out.cell(format!("{}/h", n.spend.hourly), Plain),
-            out.cell(n.spend.this_month, Plain),
-            out.cell(n.spend.forecast, Plain),
+            out.count(n.usage.deployments),
+            out.count(n.usage.replicas),
+            out.rate(n.spend.hourly),
+            out.money(n.spend.this_month),
+            out.money(n.spend.forecast),
             out.cell(if n.limited { "yes" } else { "no" }, Plain),
             out.cell(
                 n.held_back,
                 if n.held_back > 0 { Mood::Busy } else { Plain },
-            ),
+            )
+            .key(n.held_back.into()),
         ]
     });
-    out.table(
-        [
-            "NAMESPACE",
-            "DEPLOYMENTS",
-            "REPLICAS",
-            "COST",
-            "THIS MONTH",
-            "FORECAST",
-            "LIMITS",
-            "HELD BACK",
-        ],
-        rows,
-    )
+    let columns = [
+        Column::new("NAMESPACE").key(),
+        Column::new("DEPLOYMENTS").right(),
+        Column::new("REPLICAS").right(),
+        Column::new("COST").right(),
+        Column::new("THIS MONTH").right(),
+        Column::new("FORECAST").right().spare(),
+        Column::new("LIMITS").wide(),
+        Column::new("HELD BACK").right(),
+    ];
+    Table::new(columns, rows)
+        .named(items.iter().map(|n| n.name.to_string()))
+        .or("no namespaces")
 }
 
 pub(crate) fn one(out: &Output, view: &NamespaceView) -> String {
@@ -49,16 +47,23 @@ pub(crate) fn one(out: &Output, view: &NamespaceView) -> String {
         view.name,
         generation(view.generation)
     )];
-    parts.push(out.table(["", "USED", "LIMIT"], usage(out, &view.usage, view)));
+    parts.push(out.table(
+        [
+            Column::new("WHAT"),
+            Column::new("USED").right(),
+            Column::new("LIMIT").right(),
+        ],
+        usage(out, &view.usage, view),
+    ));
     let months: Vec<String> = spend
         .months
         .iter()
-        .map(|m| format!("{}  {}", m.month, m.spent))
+        .map(|m| format!("{:<17} {}", m.month, money(m.spent)))
         .collect();
     let mut money = vec![
-        format!("spent this hour   {}", spend.this_hour),
-        format!("spent this month  {}", spend.this_month),
-        format!("forecast          {}", spend.forecast),
+        format!("spent this hour   {}", money(spend.this_hour)),
+        format!("spent this month  {}", money(spend.this_month)),
+        format!("forecast          {}", money(spend.forecast)),
     ];
     money.extend(months);
     parts.push(money.join("\n"));
@@ -79,7 +84,7 @@ fn generation(generation: u64) -> String {
     }
 }
 
-fn usage(out: &Output, used: &UsageView, view: &NamespaceView) -> Vec<[comfy_table::Cell; 3]> {
+fn usage(out: &Output, used: &UsageView, view: &NamespaceView) -> Vec<[Cell; 3]> {
     fn limit<T: ToString>(value: Option<T>) -> String {
         value.map_or_else(|| "-".to_owned(), |v| v.to_string())
     }
@@ -89,13 +94,13 @@ fn usage(out: &Output, used: &UsageView, view: &NamespaceView) -> Vec<[comfy_tab
     let rows = [
         (
             "per hour",
-            view.spend.hourly.to_string(),
-            limit(budget.and_then(|b| b.hourly)),
+            money(view.spend.hourly),
+            limit(budget.and_then(|b| b.hourly).map(money)),
         ),
         (
             "per month (forecast)",
-            view.spend.forecast.to_string(),
-            limit(budget.and_then(|b| b.monthly)),
+            money(view.spend.forecast),
+            limit(budget.and_then(|b| b.monthly).map(money)),
         ),
         ("cpu", cores, limit(quota.and_then(|q| q.cpu))),
         (
@@ -162,12 +167,19 @@ fn held(out: &Output, tasks: &[HeldTask]) -> String {
             out.cell(&t.held.task, Plain),
             out.cell(t.held.kind.as_str(), mood(t.held.kind)),
             out.cell(format!("{}/{}", t.held.replicas, t.held.wanted), Plain),
-            out.cell(t.held.since, Plain),
+            out.ago(t.held.since),
             out.cell(&t.held.reason, Plain),
         ]
     });
     out.table(
-        ["DEPLOYMENT", "TASK", "STATE", "REPLICAS", "SINCE", "REASON"],
+        [
+            Column::new("DEPLOYMENT").key(),
+            Column::new("TASK"),
+            Column::new("STATE").key(),
+            Column::new("REPLICAS").right(),
+            Column::new("SINCE").spare(),
+            Column::new("REASON").sentence(),
+        ],
         rows,
     )
 }

@@ -1,77 +1,99 @@
 //! Offers.
 
-use tradewind_api::OffersView;
-use tradewind_core::{failure::ProviderFailure, offer::PriceUnit};
+use tradewind_api::OfferView;
+use tradewind_core::{
+    failure::ProviderFailure,
+    offer::{NO_PRICE, PriceUnit},
+    units::MicroUsd,
+};
 
-use super::{age, known, number, place, size, stream};
-use crate::output::{Mood::Plain, Output};
+use super::{age, dash, known, money, place, size, stream};
+use crate::output::{Cell, Column, Mood::Plain, Output, Table};
 
-fn unit(unit: PriceUnit) -> &'static str {
+/// A price for an hour; of what, where it is not of the whole instance.
+pub(super) fn price(price: MicroUsd, unit: PriceUnit) -> String {
+    let price = money(price);
     match unit {
-        PriceUnit::Instance => "instance",
-        PriceUnit::Cpu => "cpu",
-        PriceUnit::CpuMemory => "cpu x GiB",
+        PriceUnit::Instance => price,
+        PriceUnit::Cpu => format!("{price}/cpu"),
+        PriceUnit::CpuMemory => format!("{price}/cpu*GiB"),
     }
 }
 
-pub(super) fn capacity(capacity: Option<u32>) -> String {
-    capacity.map_or_else(|| "-".to_owned(), |n| n.to_string())
+pub(super) fn capacity(out: &Output, capacity: Option<u32>) -> Cell {
+    capacity.map_or_else(|| dash(out), |n| out.count(n.into()))
 }
 
-pub(crate) fn offers(out: &Output, view: &OffersView) -> String {
-    let mut parts = Vec::new();
-    if view.offers.is_empty() {
-        parts.push("no offers".to_owned());
+/// A size, and whether it is taken back at any time.
+pub(super) fn sized(size: &str, spot: bool) -> String {
+    if spot {
+        format!("{size} (spot)")
     } else {
-        let rows = view.offers.iter().map(|o| {
-            let accelerator = if o.accelerator_count > 0 {
-                format!("{} x {}", o.accelerator_count, o.accelerator)
-            } else {
-                "-".to_owned()
-            };
-            let name = if o.spot {
-                format!("{} (spot)", o.size)
-            } else {
-                o.size.clone()
-            };
-            [
-                out.cell(place(&o.provider, &o.region), Plain),
-                out.cell(&o.zone, Plain),
-                out.cell(name, Plain),
-                out.cell(o.cpu, Plain),
-                out.cell(size(o.memory), Plain),
-                out.cell(accelerator, Plain),
-                out.cell(format!("{} per {}", o.price, unit(o.price_unit)), Plain),
-                out.cell(capacity(o.capacity), Plain),
-                out.cell(number(o.performance), Plain),
-                out.cell(known(o.availability), Plain),
-                out.cell(known(o.latency), Plain),
-                out.cell(&o.source, Plain),
-                out.cell(age(o.age), Plain),
-            ]
-        });
-        let header = [
-            "PLACE",
-            "ZONE",
-            "SIZE",
-            "CPU",
-            "MEMORY",
-            "GPU",
-            "PRICE/H",
-            "CAPACITY",
-            "PERF",
-            "AVAIL",
-            "LATENCY ms",
-            "SOURCE",
-            "AGE",
-        ];
-        parts.push(out.table(header, rows));
+        size.to_owned()
     }
-    parts.extend(failures(&view.failures));
-    parts.join("\n\n")
 }
 
-pub(super) fn failures(items: &[ProviderFailure]) -> Option<String> {
+/// What the whole offer costs in an hour: what prices of several units have in common.
+fn whole(o: &OfferView) -> f64 {
+    let units = match o.price_unit {
+        PriceUnit::Instance => 1.0,
+        PriceUnit::Cpu => o.cpu.cores(),
+        PriceUnit::CpuMemory => o.cpu.cores() * o.memory.gib(),
+    };
+    o.price.usd() * units + o.memory_price.usd() * o.memory.gib()
+}
+
+pub(crate) fn table(out: &Output, offers: &[OfferView]) -> Table {
+    let rows = offers.iter().map(|o| {
+        let accelerator = if o.accelerator_count > 0 {
+            format!("{} x {}", o.accelerator_count, o.accelerator)
+        } else {
+            "-".to_owned()
+        };
+        [
+            out.cell(place(&o.provider, &o.region), Plain),
+            out.cell(&o.zone, Plain),
+            out.cell(sized(&o.size, o.spot), Plain),
+            out.cell(o.cpu, Plain).key(o.cpu.cores()),
+            out.cell(size(o.memory), Plain).key(o.memory.0 as f64),
+            out.cell(accelerator, Plain).key(o.accelerator_count.into()),
+            out.cell(price(o.price, o.price_unit), Plain).key(whole(o)),
+            capacity(out, o.capacity),
+            out.number(o.performance),
+            known(out, o.availability),
+            latency(out, o.latency),
+            out.cell(&o.source, Plain),
+            age(out, o.age),
+        ]
+    });
+    let columns = [
+        Column::new("PLACE").key(),
+        Column::new("ZONE").wide(),
+        Column::new("SIZE").key(),
+        Column::new("CPU").right(),
+        Column::new("MEMORY").right(),
+        Column::new("GPU").spare(),
+        Column::new("PRICE/H").right().key(),
+        Column::new("CAPACITY").right().wide(),
+        Column::new("PERF").right().wide(),
+        Column::new("AVAIL").right().wide(),
+        Column::new("LATENCY").right().wide(),
+        // That nobody has set a price is not to be overlooked.
+        Column::new("SOURCE").shown_if(offers.iter().any(|o| o.source == NO_PRICE)),
+        Column::new("AGE").wide(),
+    ];
+    let names = offers.iter().map(|o| format!("{}/{}", o.provider, o.id));
+    Table::new(columns, rows).named(names).or("no offers")
+}
+
+pub(super) fn latency(out: &Output, millis: Option<f64>) -> Cell {
+    millis.map_or_else(
+        || dash(out),
+        |ms| out.cell(super::millis(ms), Plain).key(ms),
+    )
+}
+
+pub(crate) fn failures(items: &[ProviderFailure]) -> Option<String> {
     let lines: Vec<String> = items
         .iter()
         .map(|f| {

@@ -3,39 +3,44 @@
 use tradewind_api::{Adds, PlanSummary, Quote, StoredPlanView, command};
 use tradewind_core::plan::stored::PlanStatus;
 
-use super::plan;
+use super::{money, plan};
 use crate::output::{
+    Cell, Column,
     Mood::{self, *},
-    Output,
+    Output, Table,
 };
 
-pub(crate) fn list(out: &Output, plans: &[PlanSummary]) -> String {
-    if plans.is_empty() {
-        return "no plans".to_owned();
-    }
+pub(crate) fn table(out: &Output, plans: &[PlanSummary]) -> Table {
     let rows = plans.iter().map(|p| {
         [
+            out.cell(&p.namespace, Plain),
             out.cell(&p.id, Plain),
-            out.cell(format!("{}/{}", p.namespace, p.deployment), Plain),
+            out.cell(&p.deployment, Plain),
             out.cell(p.status, mood(p.status)),
             out.cell(&p.author, Plain),
-            out.cell(format!("{} -> {}", p.hourly_before, p.hourly_after), Plain),
-            out.cell(p.created_at, Plain),
-            out.cell(p.expires_at, Plain),
+            out.cell(
+                format!("{} -> {}", money(p.hourly_before), money(p.hourly_after)),
+                Plain,
+            )
+            .key(p.hourly_after.0 as f64),
+            out.ago(p.created_at),
+            out.due(p.expires_at),
         ]
     });
-    out.table(
-        [
-            "PLAN",
-            "DEPLOYMENT",
-            "STATUS",
-            "AUTHOR",
-            "PER HOUR",
-            "MADE",
-            "EXPIRES",
-        ],
-        rows,
-    )
+    let several = out.tells_namespace(plans.iter().map(|p| p.namespace.as_str()));
+    let columns = [
+        Column::new("NAMESPACE").key().shown_if(several),
+        Column::new("PLAN").key(),
+        Column::new("DEPLOYMENT").key(),
+        Column::new("STATUS").key(),
+        Column::new("AUTHOR").spare(),
+        Column::new("PER HOUR").right(),
+        Column::new("MADE").spare(),
+        Column::new("EXPIRES"),
+    ];
+    Table::new(columns, rows)
+        .named(plans.iter().map(|p| out.name(&p.namespace, &p.id)))
+        .or("no plans")
 }
 
 pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
@@ -47,7 +52,11 @@ pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
     };
     let mut parts = vec![format!(
         "{what}\"{}\" by {} at {}: {}, expires at {}",
-        s.id, s.author, s.created_at, s.status, s.expires_at
+        s.id,
+        s.author,
+        out.at(s.created_at),
+        s.status,
+        out.at(s.expires_at)
     )];
     if let Some(review) = &view.review {
         let word = if review.approved {
@@ -60,7 +69,11 @@ pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
         } else {
             format!(": {}", review.comment)
         };
-        parts.push(format!("{word} by {} at {}{comment}", review.by, review.at));
+        parts.push(format!(
+            "{word} by {} at {}{comment}",
+            review.by,
+            out.at(review.at)
+        ));
     } else if s.approval_required && s.status == PlanStatus::Pending {
         parts.push(format!(
             "waits for somebody else's {}",
@@ -70,7 +83,9 @@ pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
     if let Some(applied) = &view.applied {
         parts.push(format!(
             "applied by {} at {} as generation {}",
-            applied.by, applied.at, applied.generation
+            applied.by,
+            out.at(applied.at),
+            applied.generation
         ));
     }
     parts.push(plan::plan(out, &view.plan));
@@ -81,25 +96,32 @@ pub(crate) fn one(out: &Output, view: &StoredPlanView) -> String {
     if !view.basis.quotes.is_empty() {
         let rows = view.basis.quotes.iter().map(|q| quote(out, q));
         parts.push(out.table(
-            ["QUOTE", "PRICE", "ADDS", "CAPACITY", "SOURCE", "QUOTED"],
+            [
+                Column::new("QUOTE").key(),
+                Column::new("PRICE").right(),
+                Column::new("ADDS").right(),
+                Column::new("CAPACITY").right(),
+                Column::new("SOURCE").spare(),
+                Column::new("QUOTED"),
+            ],
             rows,
         ));
     }
     parts.join("\n")
 }
 
-fn quote(out: &Output, q: &Quote) -> [comfy_table::Cell; 6] {
+fn quote(out: &Output, q: &Quote) -> [Cell; 6] {
     let Adds { replicas, .. } = q.adds;
     [
         out.cell(place(q), Plain),
-        out.cell(q.price, Plain),
+        out.money(q.price),
         out.cell(replicas, Plain),
         out.cell(
             q.capacity.map_or_else(|| "-".to_owned(), |n| n.to_string()),
             Plain,
         ),
         out.cell(&q.source, Plain),
-        out.cell(q.quoted_at, Plain),
+        out.ago(q.quoted_at),
     ]
 }
 

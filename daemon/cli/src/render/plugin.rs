@@ -1,55 +1,63 @@
 //! Plugin instances, what a reload did, and component files.
 
-use tradewind_api::{Plugin, PluginState, PluginView, Plugins, ReloadReport};
+use tradewind_api::{FolderProblem, Plugin, PluginState, PluginView, ReloadReport};
 use tradewind_core::grant::FREE;
 
-use super::stream;
-use crate::output::{Mood, Mood::Plain, Output};
+use super::{dash, micros, span, stream};
+use crate::output::{Cell, Column, Mood, Mood::Plain, Output, Table, counted};
 
 fn state(state: PluginState) -> (&'static str, Mood) {
     match state {
         PluginState::Active => ("active", Mood::Good),
+        PluginState::Compiling => ("compiling", Mood::Busy),
         PluginState::Draining => ("draining", Mood::Busy),
         PluginState::Rejected => ("rejected", Mood::Bad),
         PluginState::Removed => ("removed", Mood::Plain),
     }
 }
 
-pub(crate) fn list(out: &Output, plugins: &Plugins) -> String {
-    let mut parts = Vec::new();
-    if plugins.plugins.is_empty() {
-        parts.push(
-            "no plugins: put components into the plugin folder (the setting \"plugins\")"
-                .to_owned(),
-        );
-    } else {
-        parts.push(out.table(
-            [
-                "NAME", "KIND", "STATE", "PLUGIN", "VERSION", "DIGEST", "GRANTS", "CALLS",
-                "FAILURES", "AVERAGE", "NOTE",
-            ],
-            plugins.plugins.iter().map(|p| row(out, p)),
-        ));
-    }
-    parts.extend(
-        plugins
-            .problems
-            .iter()
-            .map(|p| format!("{}: {}", p.file, p.reason)),
-    );
-    parts.join("\n")
+pub(crate) fn table(out: &Output, plugins: &[PluginView]) -> Table {
+    let columns = [
+        Column::new("NAME").key(),
+        Column::new("KIND"),
+        Column::new("STATE").key(),
+        Column::new("PLUGIN").wide(),
+        Column::new("VERSION").spare(),
+        Column::new("DIGEST").wide(),
+        Column::new("GRANTS").wide(),
+        Column::new("CALLS").right().wide(),
+        Column::new("FAILURES").right().wide(),
+        Column::new("AVERAGE").right().wide(),
+        Column::new("NOTE").sentence(),
+    ];
+    Table::new(columns, plugins.iter().map(|p| row(out, p)))
+        .named(plugins.iter().map(|p| p.instance.to_string()))
+        .or("no plugins: put components into the plugin folder (the setting \"plugins\")")
 }
 
-fn row(out: &Output, p: &PluginView) -> [comfy_table::Cell; 11] {
+/// Files of the plugin folder that nothing can be made of.
+pub(crate) fn problems(problems: &[FolderProblem]) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|p| format!("{}: {}", p.file, p.reason))
+        .collect();
+    lines.join("\n")
+}
+
+fn row(out: &Output, p: &PluginView) -> [Cell; 11] {
     let dash = || "-".to_owned();
     let (text, mood) = state(p.state);
     let current = p.last_rejection.as_ref().filter(|r| r.current);
     let note = match (current, p.pinned) {
+        _ if p.compiling && p.state != PluginState::Compiling => {
+            "a new version is compiled".to_owned()
+        }
         (Some(rejection), _) => format!("refused: {}", rejection.reason),
         (None, true) => "rolled back".to_owned(),
         (None, false) => String::new(),
     };
     let identity = p.identity.as_ref();
+    let s = &p.statistics;
     [
         out.cell(&p.instance, Plain),
         out.cell(p.kind.map_or_else(dash, |k| k.to_string()), Plain),
@@ -65,25 +73,23 @@ fn row(out: &Output, p: &PluginView) -> [comfy_table::Cell; 11] {
             },
             Plain,
         ),
-        out.cell(p.statistics.calls, Plain),
-        out.cell(
-            p.statistics.failures,
-            if p.statistics.failures > 0 {
-                Mood::Bad
-            } else {
-                Plain
-            },
-        ),
-        out.cell(format!("{} µs", p.statistics.average_micros), Plain),
+        out.count(s.calls),
+        out.cell(s.failures, if s.failures > 0 { Mood::Bad } else { Plain })
+            .key(s.failures as f64),
+        out.cell(micros(s.average_micros), Plain)
+            .key(s.average_micros as f64),
         out.cell(note, if current.is_some() { Mood::Bad } else { Plain }),
     ]
 }
 
 pub(crate) fn inspected(out: &Output, p: &Plugin) -> String {
-    let degraded = p
-        .degraded
-        .as_ref()
-        .map(|d| format!("degraded since {}: {}", d.since, stream::failure(&d.cause)));
+    let degraded = p.degraded.as_ref().map(|d| {
+        format!(
+            "degraded since {}: {}",
+            out.at(d.since),
+            stream::failure(&d.cause)
+        )
+    });
     [degraded, Some(one(out, &p.plugin))]
         .into_iter()
         .flatten()
@@ -125,14 +131,22 @@ pub(crate) fn one(out: &Output, p: &PluginView) -> String {
     if let Some(l) = &p.limits {
         lines.push(format!(
             "limits per call: {}, {} memory, {} at once",
-            l.deadline, l.memory, l.concurrency
+            span(l.deadline),
+            l.memory,
+            l.concurrency
         ));
     }
     let s = &p.statistics;
     // Nothing of it is told to who administers nothing.
     let calls = format!(
-        "{} calls, {} failures ({} traps, {} timeouts, {} busy), {} µs on average, {} memory at most",
-        s.calls, s.failures, s.traps, s.timeouts, s.busy, s.average_micros, s.peak_memory
+        "{}, {} ({}, {}, {} busy), {} on average, {} memory at most",
+        counted(s.calls, "call", "calls"),
+        counted(s.failures, "failure", "failures"),
+        counted(s.traps, "trap", "traps"),
+        counted(s.timeouts, "timeout", "timeouts"),
+        s.busy,
+        micros(s.average_micros),
+        s.peak_memory
     );
     lines.extend((p.limits.is_some() || p.identity.is_none()).then_some(calls));
     if let Some(r) = &p.last_rejection {
@@ -146,7 +160,8 @@ pub(crate) fn one(out: &Output, p: &PluginView) -> String {
             .map_or_else(|| "a file".to_owned(), |c| c.short());
         lines.push(format!(
             "refused {what} at {} ({still}): {}",
-            r.at, r.reason
+            out.at(r.at),
+            r.reason
         ));
     }
     if !p.history.is_empty() {
@@ -154,13 +169,10 @@ pub(crate) fn one(out: &Output, p: &PluginView) -> String {
             [
                 out.cell(if v.current { "*" } else { "" }, Mood::Good),
                 out.cell(&v.version, Plain),
-                out.cell(v.component, Plain),
-                out.cell(v.settings.short(), Plain),
-                out.cell(v.since, Plain),
-                out.cell(
-                    v.until.map_or_else(|| "-".to_owned(), |t| t.to_string()),
-                    Plain,
-                ),
+                out.cell(v.component.short(), Plain).exact(v.component),
+                out.cell(v.settings.short(), Plain).exact(v.settings),
+                out.ago(v.since),
+                v.until.map_or_else(|| dash(out), |t| out.ago(t)),
                 out.cell(if v.rolled_back { "rolled back" } else { "" }, Plain),
             ]
         });

@@ -1,69 +1,78 @@
 //! Regions: how each has been doing, what is left alone and why.
 
 use tradewind_api::{RegionView, RegionsView};
-use tradewind_core::place_health::Circuit;
+use tradewind_core::{place_health::Circuit, units::Millis};
 
-use super::{place, stream};
-use crate::output::{Mood, Mood::Plain, Output};
+use super::{dash, millis, place, stream};
+use crate::output::{Cell, Column, Mood, Mood::Plain, Output, Table};
 
-pub(crate) fn regions(out: &Output, view: &RegionsView) -> String {
+pub(crate) fn table(out: &Output, regions: &[RegionView]) -> Table {
+    let columns = [
+        Column::new("PLACE").key(),
+        Column::new("CIRCUIT").key(),
+        Column::new("SINCE").spare(),
+        Column::new("ERRORS").right(),
+        Column::new("LATENCY").right(),
+        Column::new("READY AFTER").right(),
+        Column::new("CALLS").right().wide(),
+        Column::new("WAITING").right().wide(),
+        Column::new("CAUSE").sentence().filled(),
+    ];
+    let names = regions.iter().map(|r| place(&r.provider, &r.region));
+    Table::new(columns, regions.iter().map(|r| row(out, r)))
+        .named(names)
+        .or("no regions")
+}
+
+/// What stands below the table: what is left alone, and until when.
+pub(crate) fn notes(out: &Output, view: &RegionsView) -> String {
     let mut parts = Vec::new();
-    if view.regions.is_empty() {
-        parts.push("no regions".to_owned());
-    } else {
-        let header = [
-            "PLACE",
-            "CIRCUIT",
-            "SINCE",
-            "ERRORS",
-            "LATENCY",
-            "READY AFTER",
-            "CALLS",
-            "WAITING",
-            "CAUSE",
-        ];
-        parts.push(out.table(header, view.regions.iter().map(|r| row(out, r))));
-    }
-    for region in &view.regions {
+    for region in &view.items {
         let place = place(&region.provider, &region.region);
         parts.extend(region.cooling.iter().map(|c| {
             format!(
                 "{place}: {} cools down until {}: {}",
-                c.what, c.until, c.cause
+                c.what,
+                out.at(c.until),
+                c.cause
             )
         }));
     }
-    parts.extend(view.degraded.iter().map(|d| {
+    parts.extend(view.beside.degraded.iter().map(|d| {
         format!(
             "provider \"{}\" is degraded since {}: {} (next check at {})",
             d.provider,
-            d.since,
+            out.at(d.since),
             stream::failure(&d.cause),
-            d.next_check
+            out.at(d.next_check)
         )
     }));
     parts.join("\n")
 }
 
-fn row(out: &Output, region: &RegionView) -> [comfy_table::Cell; 9] {
+fn row(out: &Output, region: &RegionView) -> [Cell; 9] {
     let (circuit, mood) = match region.circuit {
         Circuit::Closed => ("closed", Plain),
         Circuit::Open => ("open", Mood::Bad),
         Circuit::HalfOpen => ("half-open", Mood::Busy),
     };
-    let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let time = |value: Option<Millis>| {
+        let cell = |ms: Millis| out.cell(millis(ms.0 as f64), Plain).key(ms.0 as f64);
+        value.map_or_else(|| dash(out), cell)
+    };
+    let cause = region.cause.as_ref().map_or("-", |c| c.message.as_str());
     [
         out.cell(place(&region.provider, &region.region), Plain),
         out.cell(circuit, mood),
-        out.cell(known(region.since.map(|s| s.to_string())), Plain),
-        out.cell(format!("{:.0} %", region.error_rate * 100.0), Plain),
-        out.cell(known(region.latency.map(|l| l.to_string())), Plain),
-        out.cell(known(region.time_to_ready.map(|l| l.to_string())), Plain),
-        out.cell(region.calls, Plain),
-        out.cell(region.waiting, Plain),
-        out.cell(
-            known(region.cause.as_ref().map(|c| c.message.clone())),
-            Plain,
-        ),
+        region
+            .since
+            .map_or_else(|| dash(out), |since| out.ago(since)),
+        out.cell(format!("{:.0}%", region.error_rate * 100.0), Plain)
+            .key(region.error_rate),
+        time(region.latency),
+        time(region.time_to_ready),
+        out.count(region.calls as u64),
+        out.count(region.waiting as u64),
+        out.cell(cause, Plain),
     ]
 }

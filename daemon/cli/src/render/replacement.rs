@@ -2,48 +2,42 @@
 
 use tradewind_api::ReplacementsView;
 
-use crate::output::{Mood::*, Output};
+use crate::output::{Column, Mood::*, Output, Table};
 
-pub(crate) fn report(out: &Output, view: &ReplacementsView) -> String {
-    if view.services.is_empty() {
-        return "no service runs undisturbed".to_owned();
-    }
-    let rows = view.services.iter().map(|s| {
+pub(crate) fn table(out: &Output, view: &ReplacementsView) -> Table {
+    let service =
+        |s: &tradewind_api::ReplacementView| format!("{}/{}/{}", s.namespace, s.deployment, s.task);
+    let rows = view.items.iter().map(|s| {
         let (verdict, mood) = if s.moves {
             ("moves", Good)
         } else {
             ("stays", Plain)
         };
+        let to = if s.moving == 0 {
+            "-".to_owned()
+        } else {
+            s.to.join(", ")
+        };
         [
+            out.cell(service(s), Plain),
             out.cell(verdict, mood),
-            out.cell(
-                format!("{}/{}/{}", s.namespace, s.deployment, s.task),
-                Plain,
-            ),
             out.cell(s.from.join(", "), Plain),
-            out.cell(
-                if s.moving == 0 {
-                    "-".to_owned()
-                } else {
-                    s.to.join(", ")
-                },
-                Plain,
-            ),
-            out.cell(s.saving_per_hour, Plain),
-            out.cell(s.migration_cost, Plain),
+            out.cell(to, Plain),
+            out.rate(s.saving_per_hour),
+            out.money(s.migration_cost),
             out.cell(&s.stays, Plain),
         ]
     });
-    out.table(
-        [
-            "",
-            "SERVICE",
-            "FROM",
-            "TO",
-            "SAVES PER HOUR",
-            "MOVING COSTS",
-            "WHY IT STAYS",
-        ],
-        rows,
-    )
+    let columns = [
+        Column::new("SERVICE").key(),
+        Column::new("VERDICT").key(),
+        Column::new("FROM").spare(),
+        Column::new("TO"),
+        Column::new("SAVES").right(),
+        Column::new("MOVING COSTS").right().spare(),
+        Column::new("WHY IT STAYS").sentence().filled(),
+    ];
+    Table::new(columns, rows)
+        .named(view.items.iter().map(service))
+        .or("no service runs undisturbed")
 }

@@ -1,14 +1,12 @@
 //! Revisions, and where an update stands.
 
 use tradewind_api::{DeploymentView, RevisionMark};
+use tradewind_core::units::Instant;
 
-use super::place;
-use crate::output::{Mood::Plain, Output};
+use super::{place, rollout};
+use crate::output::{Column, Mood::Plain, Output, Table};
 
-pub(crate) fn list(out: &Output, marks: &[RevisionMark]) -> String {
-    if marks.is_empty() {
-        return "no revisions".to_owned();
-    }
+pub(crate) fn table(out: &Output, marks: &[RevisionMark]) -> Table {
     let rows = marks.iter().map(|m| {
         let cause = serde_json::to_value(m.cause)
             .ok()
@@ -16,36 +14,32 @@ pub(crate) fn list(out: &Output, marks: &[RevisionMark]) -> String {
             .unwrap_or_default();
         let cause = m.of.map_or(cause.clone(), |of| format!("{cause} to {of}"));
         [
-            out.cell(m.generation, Plain),
-            out.cell(m.at, Plain),
+            out.count(m.generation),
+            out.ago(m.at),
             out.cell(&m.actor, Plain),
             out.cell(cause, Plain),
             out.cell(m.outcome.as_str(), Plain),
             out.cell(&m.reason, Plain),
         ]
     });
-    out.table(
-        ["REVISION", "AT", "ACTOR", "CAUSE", "OUTCOME", "REASON"],
-        rows,
-    )
+    let columns = [
+        Column::new("REVISION").right().key(),
+        Column::new("MADE"),
+        Column::new("ACTOR").spare(),
+        Column::new("CAUSE"),
+        Column::new("OUTCOME").key(),
+        Column::new("REASON").sentence().filled(),
+    ];
+    Table::new(columns, rows)
+        .named(marks.iter().map(|m| m.generation.to_string()))
+        .or("no revisions")
 }
 
-pub(crate) fn status(out: &Output, view: &DeploymentView) -> String {
-    let Some(rollout) = &view.rollout else {
+pub(crate) fn status(out: &Output, view: &DeploymentView, now: Instant) -> String {
+    if view.rollout.is_none() {
         return "nothing has been rolled out".to_owned();
-    };
-    let from = rollout
-        .from
-        .map(|n| format!(" from {n}"))
-        .unwrap_or_default();
-    let mut text = format!(
-        "generation {}{from}: {}",
-        rollout.generation,
-        rollout.status.as_str()
-    );
-    if !view.summary.message.is_empty() {
-        text = format!("{text} ({})", view.summary.message);
     }
+    let text = rollout::headline(view, now);
     let rows = view.tasks.iter().flat_map(|t| {
         t.allocations.iter().map(move |a| {
             [
@@ -65,6 +59,16 @@ pub(crate) fn status(out: &Output, view: &DeploymentView) -> String {
     let rows: Vec<_> = rows.collect();
     format!(
         "{text}\n{}",
-        out.table(["TASK", "REVISION", "PLACE", "READY", "TRAFFIC", ""], rows)
+        out.table(
+            [
+                Column::new("TASK"),
+                Column::new("REVISION").right(),
+                Column::new("PLACE"),
+                Column::new("READY").right(),
+                Column::new("TRAFFIC").right(),
+                Column::new("NOTE").filled(),
+            ],
+            rows
+        )
     )
 }

@@ -1,17 +1,12 @@
 //! Shadow policies and their reports.
 
-use tradewind_core::{
-    shadow::{Cost, Latency, Pick},
-    units::MicroUsd,
-};
+use tradewind_core::shadow::{Cost, Latency, Pick};
 
-use crate::output::{Mood, Mood::Plain, Output};
+use super::micros;
+use crate::output::{Column, Mood, Mood::Plain, Output, Table, counted, signed};
 use tradewind_api::ShadowPolicy;
 
-pub(crate) fn list(out: &Output, all: &[ShadowPolicy]) -> String {
-    if all.is_empty() {
-        return "no shadow policies".to_owned();
-    }
+pub(crate) fn table(out: &Output, all: &[ShadowPolicy]) -> Table {
     let rows = all.iter().map(|p| {
         let (record, report) = (&p.shadow.record, &p.report);
         let failures = report.faults + report.refused;
@@ -19,7 +14,7 @@ pub(crate) fn list(out: &Output, all: &[ShadowPolicy]) -> String {
             out.cell(&record.name, Plain),
             out.cell(&record.namespace, Plain),
             out.cell(record.component.short(), Plain),
-            out.cell(report.seen, Plain),
+            out.cell(report.seen, Plain).key(report.seen as f64),
             out.cell(
                 report.differing,
                 if report.differing > 0 {
@@ -27,13 +22,16 @@ pub(crate) fn list(out: &Output, all: &[ShadowPolicy]) -> String {
                 } else {
                     Plain
                 },
-            ),
+            )
+            .key(report.differing as f64),
             out.cell(
-                format!("{}/h", money(report.hourly_difference_micro_usd)),
+                format!("{}/h", signed(report.hourly_difference_micro_usd)),
                 Plain,
-            ),
-            out.cell(failures, if failures > 0 { Mood::Bad } else { Plain }),
-            out.cell(report.dropped, Plain),
+            )
+            .key(report.hourly_difference_micro_usd as f64),
+            out.cell(failures, if failures > 0 { Mood::Bad } else { Plain })
+                .key(failures as f64),
+            out.cell(report.dropped, Plain).key(report.dropped as f64),
             out.cell(
                 note(p),
                 if report.suspended || p.shadow.failure.is_some() {
@@ -44,20 +42,24 @@ pub(crate) fn list(out: &Output, all: &[ShadowPolicy]) -> String {
             ),
         ]
     });
-    out.table(
-        [
-            "NAME",
-            "NAMESPACE",
-            "DIGEST",
-            "DECISIONS",
-            "DIFFERING",
-            "DIFFERENCE",
-            "FAILURES",
-            "DROPPED",
-            "NOTE",
-        ],
-        rows,
-    )
+    let columns = [
+        Column::new("NAME").key(),
+        Column::new("NAMESPACE").key(),
+        Column::new("DIGEST").wide(),
+        Column::new("DECISIONS").right().spare(),
+        Column::new("DIFFERING").right(),
+        Column::new("DIFFERENCE").right(),
+        Column::new("FAILURES").right(),
+        Column::new("DROPPED").right().wide(),
+        Column::new("NOTE").sentence().filled(),
+    ];
+    let name = |p: &ShadowPolicy| {
+        let record = &p.shadow.record;
+        out.name(&record.namespace, &record.name)
+    };
+    Table::new(columns, rows)
+        .named(all.iter().map(name))
+        .or("no shadow policies")
 }
 
 fn note(p: &ShadowPolicy) -> String {
@@ -74,18 +76,18 @@ pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
         "shadow policy \"{}\" of namespace \"{}\" since {}, started by {}",
         record.name,
         record.namespace,
-        record.since,
+        out.at(record.since),
         record.by.as_str()
     )];
     let note = note(p);
     parts.extend((!note.is_empty()).then_some(note));
     parts.push(format!(
-        "{} decisions seen, {} answered, {} of them differ; {} refused, {} faults, {} dropped",
-        report.seen,
+        "{} seen, {} answered, {} of them differ; {} refused, {}, {} dropped",
+        counted(report.seen, "decision", "decisions"),
         report.compared,
         report.differing,
         report.refused,
-        report.faults,
+        counted(report.faults, "fault", "faults"),
         report.dropped
     ));
     parts.extend(
@@ -96,14 +98,14 @@ pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
     );
     if report.compared > 0 {
         let row = |name: &str, cost: &Cost, latency: &Latency| {
-            let micros = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| format!("{n} µs"));
+            let time = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), micros);
             [
                 out.cell(name, Plain),
-                out.cell(cost.hourly, Plain),
-                out.cell(cost.estimated, Plain),
+                out.money(cost.hourly),
+                out.money(cost.estimated),
                 out.cell(cost.unplaced, Plain),
-                out.cell(micros(latency.p50_micros), Plain),
-                out.cell(micros(latency.p99_micros), Plain),
+                out.cell(time(latency.p50_micros), Plain),
+                out.cell(time(latency.p99_micros), Plain),
             ]
         };
         let rows = [
@@ -111,13 +113,20 @@ pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
             row("shadow", &report.shadow, &report.shadow_latency),
         ];
         parts.push(out.table(
-            ["", "PER HOUR", "ESTIMATED", "UNPLACED", "P50", "P99"],
+            [
+                Column::new("POLICY"),
+                Column::new("PER HOUR").right(),
+                Column::new("ESTIMATED").right(),
+                Column::new("UNPLACED").right(),
+                Column::new("P50").right(),
+                Column::new("P99").right(),
+            ],
             rows,
         ));
         parts.push(format!(
             "the shadow's choices cost {} per hour and {} over the estimate",
-            money(report.hourly_difference_micro_usd),
-            money(report.estimated_difference_micro_usd)
+            signed(report.hourly_difference_micro_usd),
+            signed(report.estimated_difference_micro_usd)
         ));
     }
     if !report.examples.is_empty() {
@@ -125,9 +134,9 @@ pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
             [
                 out.cell(format!("{}/{}", d.deployment, d.task), Plain),
                 out.cell(picks(&d.live), Plain),
-                out.cell(format!("{}/h", d.live_cost.hourly), Plain),
+                out.rate(d.live_cost.hourly),
                 out.cell(picks(&d.shadow), Plain),
-                out.cell(format!("{}/h", d.shadow_cost.hourly), Plain),
+                out.rate(d.shadow_cost.hourly),
                 out.cell(
                     d.decision
                         .as_ref()
@@ -136,7 +145,17 @@ pub(crate) fn one(out: &Output, p: &ShadowPolicy) -> String {
                 ),
             ]
         });
-        parts.push(out.table(["TASK", "LIVE", "COST", "SHADOW", "COST", "DECISION"], rows));
+        parts.push(out.table(
+            [
+                Column::new("TASK").key(),
+                Column::new("LIVE"),
+                Column::new("COST").right(),
+                Column::new("SHADOW"),
+                Column::new("COST").right(),
+                Column::new("DECISION").spare(),
+            ],
+            rows,
+        ));
     }
     parts.join("\n")
 }
@@ -147,14 +166,4 @@ fn picks(picks: &[Pick]) -> String {
     }
     let one = |p: &Pick| format!("{} × {}/{} {}", p.replicas, p.provider, p.region, p.offer);
     picks.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// Signed micro-USD.
-fn money(micros: i64) -> String {
-    let amount = MicroUsd(micros.unsigned_abs());
-    match micros.signum() {
-        -1 => format!("-{amount}"),
-        1 => format!("+{amount}"),
-        _ => amount.to_string(),
-    }
 }

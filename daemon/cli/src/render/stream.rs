@@ -7,13 +7,17 @@ use tradewind_core::{
     event::Severity,
     failure::Failure,
     output,
-    workload::{LogLine, Output},
+    units::Instant,
+    workload::{self, LogLine},
 };
 
-use crate::tame::tame;
+use crate::{
+    output::{Cell, Column, Mood, Output, Table},
+    tame::tame,
+};
 
 pub(crate) fn log_line(line: &TaskLogLine) -> String {
-    let stream = if line.line.output == Output::Stderr {
+    let stream = if line.line.output == workload::Output::Stderr {
         "!"
     } else {
         "|"
@@ -26,10 +30,10 @@ pub(crate) fn log_line(line: &TaskLogLine) -> String {
     )
 }
 
-/// All lines of an answer. One that is unfinished and stays so is shown as it is: nothing was cut.
-pub(crate) fn log_lines(lines: &[TaskLogLine]) -> String {
+/// All lines of an answer, each with its text. One that is unfinished and stays so is shown as it is: nothing was cut.
+pub(crate) fn shown_lines(lines: &[TaskLogLine]) -> Vec<(&TaskLogLine, String)> {
     let mut going_on = HashSet::new();
-    let mut shown: Vec<String> = Vec::with_capacity(lines.len());
+    let mut shown: Vec<(&TaskLogLine, String)> = Vec::with_capacity(lines.len());
     // The end of a line whose text was shown before.
     let is_end = |line: &LogLine| line.continues && !line.partial && line.text.is_empty();
     for line in lines.iter().rev().filter(|line| !is_end(&line.line)) {
@@ -39,35 +43,84 @@ pub(crate) fn log_lines(lines: &[TaskLogLine]) -> String {
         } else {
             going_on.remove(&stream)
         };
-        let line = TaskLogLine {
+        let whole = TaskLogLine {
             line: LogLine {
                 partial: line.line.partial && goes_on,
                 ..line.line.clone()
             },
             ..line.clone()
         };
-        shown.push(log_line(&line));
+        shown.push((line, log_line(&whole)));
     }
     shown.reverse();
-    shown.join("\n")
+    shown
 }
 
-pub(crate) fn event(event: &EventView) -> String {
+/// Events below each other, for who has them all.
+pub(crate) fn events(out: &Output, events: &[EventView]) -> Table {
+    let columns = [
+        Column::new("TIME").key(),
+        Column::new("SEVERITY").spare(),
+        Column::new("REASON").key(),
+        Column::new("ABOUT"),
+        Column::new("MESSAGE").sentence(),
+    ];
+    Table::new(columns, events.iter().map(|event| cells(out, event)))
+        .named(
+            events
+                .iter()
+                .filter_map(|e| e.id.as_ref().map(ToString::to_string)),
+        )
+        .or("no events")
+}
+
+/// When, how bad, what, about what, in words.
+pub(crate) fn cells(out: &Output, event: &EventView) -> [Cell; 5] {
+    let (severity, mood) = match event.severity {
+        Severity::Info => ("info", Mood::Plain),
+        Severity::Warning => ("warning", Mood::Busy),
+        Severity::Error => ("error", Mood::Bad),
+    };
+    [
+        out.cell(out.at(event.at), Mood::Plain)
+            .key(event.at.0 as f64),
+        out.cell(severity, mood),
+        out.cell(&event.reason, Mood::Plain),
+        out.cell(about(event), Mood::Plain),
+        out.cell(&event.message, Mood::Plain),
+    ]
+}
+
+fn about(event: &EventView) -> String {
+    match (&event.deployment, &event.task, &event.plugin) {
+        (Some(d), Some(t), _) => format!("{d}/{t}"),
+        (Some(d), None, _) => d.to_string(),
+        (None, _, Some(p)) => p.to_string(),
+        (None, ..) => "-".to_owned(),
+    }
+}
+
+/// Stands above events that come one by one.
+pub(crate) fn header(out: &Output) -> String {
+    let time = out.at(Instant(0)).len();
+    format!(
+        "{:<time$}  {:<8}  {:<22}  {:<16}  MESSAGE",
+        "TIME", "SEVERITY", "REASON", "ABOUT"
+    )
+}
+
+/// One that comes alone, below that header.
+pub(crate) fn event(out: &Output, event: &EventView) -> String {
     let severity = match event.severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
         Severity::Error => "error",
     };
-    let about = match (&event.deployment, &event.task, &event.plugin) {
-        (Some(d), Some(t), _) => format!("{d}/{t}"),
-        (Some(d), None, _) => d.to_string(),
-        (None, _, Some(p)) => p.to_string(),
-        (None, ..) => "-".to_owned(),
-    };
     format!(
-        "{}  {severity:<7}  {:<22}  {about}  {}",
-        event.at,
+        "{}  {severity:<8}  {:<22}  {:<16}  {}",
+        out.at(event.at),
         event.reason,
+        about(event),
         tame(&event.message)
     )
 }
@@ -109,14 +162,18 @@ mod tests {
             },
         };
         let lines = [
-            line(Output::Stdout, "long ", false, true),
-            line(Output::Stderr, "oops", false, false),
-            line(Output::Stdout, "longer ", true, true),
-            line(Output::Stdout, "", true, false),
-            line(Output::Stdout, "password: ", false, true),
+            line(workload::Output::Stdout, "long ", false, true),
+            line(workload::Output::Stderr, "oops", false, false),
+            line(workload::Output::Stdout, "longer ", true, true),
+            line(workload::Output::Stdout, "", true, false),
+            line(workload::Output::Stdout, "password: ", false, true),
         ];
+        let texts: Vec<String> = shown_lines(&lines)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
         assert_eq!(
-            log_lines(&lines),
+            texts.join("\n"),
             "w/0 | long …\nw/0 ! oops\nw/0 | …longer \nw/0 | password: "
         );
         assert_eq!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tradewind_api::{ReplacementView, ReplacementsView};
+use tradewind_api::{Looked, ReplacementView, ReplacementsView};
 use tradewind_core::{
     capability::Clock,
     cost,
@@ -55,10 +55,11 @@ impl Handle {
     pub async fn replacements(&self) -> ReplacementsView {
         let snapshot = self.shared.plugins.snapshot();
         let survey = self.shared.rebalancer.survey(&snapshot, |_, _| true).await;
-        ReplacementsView {
-            at: self.shared.clock.now(),
-            services: survey.candidates.into_iter().map(|c| c.view).collect(),
-        }
+        let at = self.shared.clock.now();
+        ReplacementsView::new(
+            survey.candidates.into_iter().map(|c| c.view).collect(),
+            Looked { at },
+        )
     }
 }
 

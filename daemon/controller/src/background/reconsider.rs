@@ -73,7 +73,7 @@ pub(crate) async fn resume(
     if hasty.is_empty() {
         return Ok(());
     }
-    for entry in cache.deployments.values_mut() {
+    for entry in cache.deployments.quietly().values_mut() {
         for id in new_decisions(entry, now) {
             let Some(more) = hasty.get(&id) else {
                 continue;
@@ -144,7 +144,7 @@ impl Rebalancer {
             let known =
                 |p: &InstanceName| answered.contains(p) || !snapshot.providers.contains_key(p);
             let mut due: BTreeMap<DeploymentKey, BTreeSet<InstanceName>> = BTreeMap::new();
-            for (key, entry) in &mut lock(&self.cache).deployments {
+            for (key, entry) in lock(&self.cache).deployments.quietly() {
                 let late = take_answered(entry, now, known);
                 if !late.is_empty() {
                     due.insert(key.clone(), late);

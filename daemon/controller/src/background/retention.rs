@@ -90,8 +90,8 @@ struct StandingIntent {
 }
 
 const _: () = assert!(
-    AllocationRecord::VERSION == 2,
-    "`Standing` reads versions 1 and 2"
+    AllocationRecord::VERSION == 3,
+    "`Standing` reads versions 1 to 3"
 );
 
 impl Standing {

@@ -34,6 +34,7 @@ pub(crate) async fn load(store: &dyn Store, cache: &mut Cache) -> Result<(), sto
         let pins: Pins = journal::decode(&stored)?;
         if let Some((_, entry)) = cache
             .deployments
+            .quietly()
             .iter_mut()
             .find(|(key, _)| key.images_path() == stored.key)
         {

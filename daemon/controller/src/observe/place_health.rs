@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tradewind_api::{CoolingView, DegradedView, RegionView, RegionsView};
+use tradewind_api::{CoolingView, Degraded, DegradedView, RegionView, RegionsView};
 use tradewind_core::{
     capability::Clock,
     event::{Cause, Event, Reason, Severity},
@@ -407,6 +407,7 @@ impl Handle {
     /// Whether a provider is degraded, and why.
     pub fn degraded(&self, provider: &InstanceName) -> Option<DegradedView> {
         self.regions(&Scope::All)
+            .beside
             .degraded
             .into_iter()
             .find(|d| d.provider == *provider)
@@ -488,10 +489,11 @@ impl Handle {
                 since: at(d.since),
                 next_check: at(d.check_at),
             });
-        RegionsView {
-            regions: places.into_iter().map(view).collect(),
-            degraded: degraded.collect(),
-        }
+        let degraded = degraded.collect();
+        RegionsView::new(
+            places.into_iter().map(view).collect(),
+            Degraded { degraded },
+        )
     }
 }
 

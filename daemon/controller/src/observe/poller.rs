@@ -349,9 +349,10 @@ impl Poller {
                 let matters = moved || seen.became_ready;
                 if matters || seen.differs {
                     watching.changed.notify_waiters();
+                    let key = live.record.key();
+                    cache.observed(&key);
                     // An update is judged by more than phases: restarts and health that comes and goes.
                     if matters || watching.updates {
-                        let key = live.record.key();
                         cache.enqueue(&key);
                     }
                 }

@@ -103,7 +103,8 @@ impl Reconciler {
                 if ready.is_empty() || self.stop.is_cancelled() {
                     break;
                 }
-                self.step(ready).await;
+                let timings = &self.committer.timings;
+                timings.reconcile.time(self.step(ready)).await;
             }
             let next = lock(&self.cache).next_delayed();
             let delayed = async {
@@ -184,7 +185,12 @@ impl Reconciler {
                 .map(|work| self.commit_outcome(work, Outcome::default())),
         )
         .await;
-        let (outcomes, _) = self.scheduler.decide(&snapshot, &works).await;
+        let deciding = self.scheduler.decide(&snapshot, &works);
+        let (outcomes, _) = if works.is_empty() {
+            deciding.await
+        } else {
+            self.committer.timings.decision.time(deciding).await
+        };
         let heard = shadow::calls_of(&snapshot, &works, &outcomes);
         join_all(
             works
@@ -566,6 +572,7 @@ impl Reconciler {
                 takes: placement.takes,
                 replicas: placement.replicas,
                 generation: work.record.generation,
+                run: want.since.run,
                 workload: want.workload.clone(),
                 need: want.need,
                 decision: want.decision.clone(),

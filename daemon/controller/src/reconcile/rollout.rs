@@ -209,7 +209,11 @@ impl Reconciler {
             .find(|m| m.generation == rollout.generation);
         match (&standing, mark) {
             (Standing::Healthy, Some(mark)) => {
-                (mark.outcome, mark.reason) = (Outcome::Healthy, String::new());
+                mark.outcome = Outcome::Healthy;
+                // Why somebody restarted it stays of interest.
+                if mark.cause != Cause::Restart {
+                    mark.reason.clear();
+                }
                 let message = format!("generation {} is whole", rollout.generation);
                 out.told.push(event(
                     Severity::Info,
@@ -277,7 +281,10 @@ impl Reconciler {
         if !work.record.manifest.spec.services.is_empty() {
             return None;
         }
-        let failed = |r: &&AllocationRecord| r.intent.stays() && r.status.phase == Phase::Failed;
+        // A run by a schedule says nothing of the revision: the next one may succeed.
+        let failed = |r: &&AllocationRecord| {
+            r.intent.stays() && r.intent.run == 0 && r.status.phase == Phase::Failed
+        };
         let record = work.all.iter().find(failed)?;
         let cache = lock(&self.cache);
         let said = cache
@@ -363,6 +370,7 @@ impl Reconciler {
             room_known: unknown.is_empty(),
             promoted: rollout.promoted,
             switch: false,
+            paused: rollout.status == Status::Paused,
         };
         (task, unknown)
     }

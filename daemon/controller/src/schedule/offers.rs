@@ -118,6 +118,14 @@ impl OfferCache {
         lock(&self.last).remove(provider);
     }
 
+    /// How old the last offers of each provider are. A failure is no answer.
+    pub(crate) fn ages(&self) -> BTreeMap<InstanceName, Duration> {
+        let last = lock(&self.last);
+        last.iter()
+            .map(|(provider, quote)| (provider.clone(), quote.answered.elapsed()))
+            .collect()
+    }
+
     fn outdated(&self, quote: &Quote, provider: &InstanceName) -> bool {
         lock(&self.forgotten)
             .get(provider)

@@ -133,6 +133,7 @@ impl Cache {
         let now = Tick::now();
         for refusal in self
             .deployments
+            .quietly()
             .values_mut()
             .flat_map(|entry| &mut entry.refusals)
         {

@@ -113,6 +113,7 @@ fn report(
     let choice: Vec<ChoiceReport> = choice.collect();
     TaskReport {
         task: task.name.clone(),
+        target: task.target.clone(),
         replicas: task.replicas,
         cpu: task.workload.resources.cpu,
         memory: task.workload.resources.memory,
@@ -125,6 +126,13 @@ fn report(
             .unplaced
             .iter()
             .find(|u| u.task == task.name)
-            .map(|u| format!("{} replicas: {}", u.replicas, u.reason)),
+            .map(|u| {
+                let noun = if u.replicas == 1 {
+                    "replica"
+                } else {
+                    "replicas"
+                };
+                format!("{} {noun}: {}", u.replicas, u.reason)
+            }),
     }
 }

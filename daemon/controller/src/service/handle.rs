@@ -3,16 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use tradewind_api::{Accepted, DeploymentView, OfferView, OffersView, Outcome};
+use tradewind_api::{Accepted, DeploymentView, OfferView, OffersView, Outcome, Unoffered};
 use tradewind_core::{
+    cron,
     decision::Decision,
+    difference::{Changed, veiled},
     event::{Cursor, Event, Reason, Severity},
     identity::Scope,
-    list::{self, Page, Selector, Window},
+    list::{self, OneOf, Page, Selector, Window},
     manifest::Manifest,
-    names::{Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace},
+    names::{
+        Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace, TaskName,
+    },
     plan,
-    plan::preview::{PlannedChange, Preview},
+    plan::preview::{ChangeAction, PlannedChange, Preview},
     plugin::Snapshot,
     record::{DECISIONS, DeploymentKey, DeploymentRecord, EVENTS},
     scaling,
@@ -21,13 +25,13 @@ use tradewind_core::{
 };
 
 use crate::{
-    Error, EventFilter, Handle, lock,
+    Error, EventFilter, EventKind, Handle, lock,
     reconcile::hedge,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
     service::plans::ByHand,
     service::render,
-    service::rerun,
     service::revisions::{Why, revise},
+    service::{rerun, restart},
     state::cache::DeploymentState,
     state::commit::Change,
     state::journal::{allocation_event, decode, event},
@@ -188,6 +192,8 @@ impl Handle {
                         adopt: None,
                         moves: Vec::new(),
                         reruns: Vec::new(),
+                        restarts: Vec::new(),
+                        schedules: Vec::new(),
                         begun: Vec::new(),
                     };
                     (
@@ -211,7 +217,9 @@ impl Handle {
             }
             let (also, adopt) = why.plan.clone().unzip();
             record.adopt = adopt;
-            rerun::note(&mut record, &why.reruns);
+            cron::note(&mut record, before.as_ref().map(|(r, _)| &r.manifest), now);
+            rerun::note(&mut record, &why.reruns, now);
+            restart::note(&mut record, &why);
             let mut change = also.unwrap_or_default();
             change.expect(expect);
             revise(
@@ -230,6 +238,7 @@ impl Handle {
                 &key,
                 why.message(record.generation),
             );
+            let scheduled = !record.schedules.is_empty();
             match self
                 .write(
                     &key,
@@ -243,7 +252,12 @@ impl Handle {
                 // Another write came first: see what it made of the condition.
                 Err(Error::Store(store::Error::Conflict { key: at })) if at == key.path() => {}
                 Err(error) => return Err(error),
-                Ok(generation) => return Ok(accepted(generation, outcome)),
+                Ok(generation) => {
+                    if scheduled {
+                        self.shared.timekeeper.look_at(&key);
+                    }
+                    return Ok(accepted(generation, outcome));
+                }
             }
         }
     }
@@ -375,7 +389,8 @@ impl Handle {
             name: name.clone(),
         };
         let entry = lock(&self.shared.cache).deployments.take_copy(&key);
-        entry.map(|entry| render::deployment(&key, &entry, &snapshot))
+        let now = self.shared.clock.now();
+        entry.map(|entry| render::deployment(&key, &entry, &snapshot, now))
     }
 
     pub(crate) fn work(&self, manifest: Manifest) -> DeploymentWork {
@@ -384,7 +399,7 @@ impl Handle {
         let entry = cache.deployments.get(&key);
         let now = self.shared.clock.now();
         let generation = entry.map_or(0, |e| e.record.generation) + 1;
-        let record = DeploymentRecord {
+        let mut record = DeploymentRecord {
             generation,
             manifest,
             deleting: false,
@@ -396,8 +411,13 @@ impl Handle {
             adopt: None,
             moves: entry.map(|e| e.record.moves.clone()).unwrap_or_default(),
             reruns: entry.map(|e| e.record.reruns.clone()).unwrap_or_default(),
+            restarts: entry.map(|e| e.record.restarts.clone()).unwrap_or_default(),
+            schedules: entry
+                .map(|e| e.record.schedules.clone())
+                .unwrap_or_default(),
             begun: Vec::new(),
         };
+        cron::note(&mut record, entry.map(|e| &e.record.manifest), now);
         let resolved = Arc::new(scaling::resolve(&record));
         let revision = entry.map(|e| e.revision).unwrap_or_default();
         let all = entry.map(DeploymentState::actual).unwrap_or_default();
@@ -454,8 +474,22 @@ impl Handle {
         };
         let hourly_before = sum(&mut steps.iter().map(|s| s.hourly_before));
         let hourly_after = sum(&mut steps.iter().map(plan::Step::hourly_after));
+        let manifest = &work.record.manifest;
+        let is_job = |task: &TaskName| manifest.spec.jobs.contains_key(task);
+        let services = sum(&mut steps
+            .iter()
+            .filter(|s| !is_job(&s.task))
+            .map(plan::Step::hourly_after));
+        let strategy = |s: &plan::Step| {
+            let task = work
+                .resolved
+                .iter()
+                .find(|t| t.name == s.task && t.target == s.target);
+            task.map(|t| t.update.strategy).unwrap_or_default()
+        };
         let change = |s: plan::Step| PlannedChange {
             action: s.action,
+            transition: plan::transition(&s, &outcome.desired, &work.actual, strategy(&s)),
             replicas_before: s.replicas_before,
             replicas_after: s.replicas_after(),
             hourly_before: s.hourly_before,
@@ -471,16 +505,28 @@ impl Handle {
             .shared
             .images
             .left_loose(&work.key, snapshot, &outcome.desired, &steps);
+        let before = lock(&self.shared.cache)
+            .deployments
+            .get(&work.key)
+            .map(|e| e.record.manifest.clone());
+        let keeps = steps.iter().all(|s| s.action == ChangeAction::Keep);
+        let (action, fields) = changes_of(work, before.as_ref(), keeps);
         let view = Preview {
             namespace: work.key.namespace.clone(),
             name: work.key.name.clone(),
             policy: outcome.decision.as_ref().map(|d| d.policy.clone()),
+            action: Some(action),
+            fields,
             changes: steps.into_iter().map(change).collect(),
             scales: work.resolved.iter().filter_map(render::bounds).collect(),
+            schedules: render::planned_schedules(&work.record, self.shared.clock.now()),
             unplaced: outcome.unplaced.clone(),
             hourly_before,
             hourly_after,
             estimated_cost: outcome.estimated,
+            monthly_after: (!manifest.spec.services.is_empty())
+                .then(|| services.saturating_mul(MONTH_HOURS)),
+            jobs_cost: (!manifest.spec.jobs.is_empty()).then(|| jobs_cost(&outcome.desired)),
             certificate: outcome.decision.as_ref().and_then(|d| d.certificate),
             unanswered: outcome
                 .decision
@@ -536,13 +582,7 @@ impl Handle {
             .skip(begin)
             .map(|o| OfferView::new(&o.provider, &o.offer, now));
         let Page { items, next } = Page::first(rest, window.limit);
-        Ok((
-            OffersView {
-                offers: items,
-                failures,
-            },
-            next,
-        ))
+        Ok((OffersView::new(items, Unoffered { failures }), next))
     }
 
     /// Newest first, as far as they are about the scope. With a namespace, and a deployment of it: only those that concern it.
@@ -670,7 +710,13 @@ impl Handle {
         filter: EventFilter,
         after: Cursor,
     ) -> Result<BoxStream<'static, Result<Event, Error>>, Error> {
-        let changes = self.shared.store.watch(EVENTS, after.follow_from()).await?;
+        let changes = self.shared.store.watch(EVENTS, after.follow_from()).await;
+        let changes = changes.map_err(|error| match error {
+            store::Error::Compacted { .. } => Error::Unfollowable {
+                after: after.revision,
+            },
+            error => error.into(),
+        })?;
         let events = changes.filter_map(move |change| {
             let event = match change {
                 Ok(store::Change { value: None, .. }) => None,
@@ -783,5 +829,54 @@ impl EventFilter {
             && same(&self.namespace, &event.namespace)
             && same(&self.deployment, &event.deployment)
             && same(&self.plugin, &event.plugin)
+            && self.kind.admits(event)
+    }
+}
+
+impl EventKind {
+    fn admits(&self, event: &Event) -> bool {
+        let reason = |wanted: &OneOf<Reason>| {
+            Reason::ALL
+                .iter()
+                .any(|reason| wanted.has(*reason) && reason.as_str() == event.reason)
+        };
+        self.since.is_none_or(|since| event.at >= since)
+            && self
+                .severity
+                .as_ref()
+                .is_none_or(|wanted| wanted.has(event.severity))
+            && self.reason.as_ref().is_none_or(reason)
+    }
+}
+
+/// The hours of a month.
+const MONTH_HOURS: u64 = 730;
+
+/// What jobs cost where they are placed, for as long as they are expected to take there.
+fn jobs_cost(desired: &[plan::Desired]) -> MicroUsd {
+    let of = |p: &plan::Placement| {
+        let hours = p.takes.map_or(0.0, |takes| takes.0 as f64 / 3_600_000.0);
+        p.hourly.scaled(hours).saturating_mul(u64::from(p.replicas))
+    };
+    desired
+        .iter()
+        .flat_map(|d| &d.placements)
+        .map(of)
+        .fold(MicroUsd(0), MicroUsd::saturating_add)
+}
+
+/// What becomes of a deployment, and of which fields of its manifest. `keeps`: nothing changes about what runs.
+fn changes_of(
+    work: &DeploymentWork,
+    before: Option<&Manifest>,
+    keeps: bool,
+) -> (ChangeAction, Vec<Changed>) {
+    let tree = |m: &Manifest| serde_json::to_value(m).unwrap_or_default();
+    let manifest = &work.record.manifest;
+    match before {
+        _ if work.record.deleting => (ChangeAction::Destroy, Vec::new()),
+        None => (ChangeAction::Create, Vec::new()),
+        Some(old) if old == manifest && keeps => (ChangeAction::Keep, Vec::new()),
+        Some(old) => (ChangeAction::Update, veiled(&tree(old), &tree(manifest))),
     }
 }

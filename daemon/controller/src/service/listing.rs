@@ -13,6 +13,7 @@ use tradewind_core::{
     list::{Choice, OneOf, Page, Selector, Window},
     names::Namespace,
     record::DeploymentKey,
+    store::Revision,
 };
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The most entries that are taken out of the cache at once.
-const AT_ONCE: usize = 256;
+pub(crate) const AT_ONCE: usize = 256;
 
 /// Which items of a list.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl<C: Choice> Filter<C> {
     }
 
     /// The namespaces that there can be anything of. None: every one.
-    fn namespaces(&self) -> Option<BTreeSet<Namespace>> {
+    pub(super) fn namespaces(&self) -> Option<BTreeSet<Namespace>> {
         match (&self.namespace, &self.scope) {
             (Some(one), scope) => {
                 Some(scope.admits(one).then(|| one.clone()).into_iter().collect())
@@ -78,6 +79,11 @@ impl<C: Choice> Filter<C> {
 }
 
 impl Handle {
+    /// Every change up to this revision is in what is read from now on.
+    pub fn shown_revision(&self) -> Revision {
+        self.shared.committer.progress.shown()
+    }
+
     /// Deployments by namespace and name.
     pub async fn list(
         &self,
@@ -125,7 +131,7 @@ impl Handle {
 
 impl Cache {
     /// The first entries behind a key, of these namespaces. Each stays for its reader as it is now.
-    fn behind(
+    pub(crate) fn behind(
         &self,
         behind: Option<&DeploymentKey>,
         namespaces: Option<&BTreeSet<Namespace>>,
@@ -177,7 +183,7 @@ pub(crate) fn last_of(namespace: &Namespace) -> Option<DeploymentKey> {
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::{record::DeploymentRecord, store::Revision, units::Instant};
+    use tradewind_core::{record::DeploymentRecord, units::Instant};
 
     use tradewind_manifest::Format;
 
@@ -203,6 +209,8 @@ mod tests {
                 adopt: None,
                 moves: Vec::new(),
                 reruns: Vec::new(),
+                restarts: Vec::new(),
+                schedules: Vec::new(),
                 begun: Vec::new(),
             };
             let key = DeploymentKey {

@@ -50,6 +50,8 @@ pub enum ByHand {
     Return,
     /// A job was to run again.
     Run,
+    /// Services were to restart.
+    Restart,
     /// The deployment was to be deleted.
     Delete,
 }
@@ -116,6 +118,10 @@ impl ByHand {
             Self::Return => format!("with the earlier manifest, {}", put()),
             Self::Run => format!(
                 "with something of the job changed in its manifest, such as a variable, {}",
+                put()
+            ),
+            Self::Restart => format!(
+                "with something of the service changed in its manifest, such as a variable, {}",
                 put()
             ),
             Self::Delete => stored("plan -f FILE --delete --out NAME"),

@@ -3,21 +3,25 @@
 use std::collections::BTreeSet;
 
 use tradewind_api::{
-    AllocationView, DeploymentSummary, DeploymentView, RolloutView, ScaleView, Status, TaskView,
+    AllocationView, DeploymentSummary, DeploymentView, JobRunView, RolloutView, ScaleView,
+    ScheduleView, Status, TaskView, command,
 };
 use tradewind_core::{
+    cron::ScheduledJob,
     failure::{Failure, FailureKind},
     hedge,
-    manifest::{Resolved, Target},
+    manifest::{Job, Resolved, ScheduleLong, Target},
     names::{DecisionId, TaskName},
     place_health::Place,
-    plan::preview::ScaleBounds,
+    plan::preview::{PlannedSchedule, ScaleBounds},
     plugin::Snapshot,
-    record::{AllocationRecord, DeploymentKey, Stage},
+    record::{AllocationRecord, DeploymentKey, DeploymentRecord, Stage},
     rollout, scaling,
-    units::MicroUsd,
+    units::{Instant, MicroUsd},
     workload::{Phase, Run},
 };
+
+use tradewind_manifest::timetable::Timetable;
 
 use crate::{
     execute::{dispatcher::provider_missing, images},
@@ -27,6 +31,9 @@ use crate::{
         journal::replicas_have,
     },
 };
+
+/// The time zone of a schedule that names none.
+const UTC: &str = "UTC";
 
 /// How a task is, without its allocations one by one: what a list needs of it.
 struct TaskState<'e> {
@@ -51,10 +58,18 @@ pub(crate) fn summary(
     summarise(key, entry, &tasks(entry, snapshot))
 }
 
+/// How a deployment stands, with its replicas that are ready and those that it shall have: what metrics need of it.
+pub(crate) fn standing(entry: &DeploymentState, snapshot: &Snapshot) -> (Status, u32, u32) {
+    let tasks = tasks(entry, snapshot);
+    let sum = |of: fn(&TaskState<'_>) -> u32| tasks.iter().map(of).sum();
+    (status(entry, &tasks), sum(|t| t.ready), sum(|t| t.replicas))
+}
+
 pub(crate) fn deployment(
     key: &DeploymentKey,
     entry: &DeploymentState,
     snapshot: &Snapshot,
+    now: Instant,
 ) -> DeploymentView {
     let tasks = tasks(entry, snapshot);
     DeploymentView {
@@ -64,7 +79,7 @@ pub(crate) fn deployment(
         rollout: entry.record.rollout.as_ref().map(RolloutView::from),
         tasks: tasks
             .into_iter()
-            .map(|task| task.view(entry, snapshot))
+            .map(|task| task.view(entry, snapshot, now))
             .collect(),
         manifest: entry.record.manifest.clone(),
     }
@@ -136,6 +151,7 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
         || leftovers
         || stands(entry, rollout::Status::Progressing)
         || stands(entry, rollout::Status::Waiting)
+        || stands(entry, rollout::Status::Paused)
     {
         Status::Progressing
     } else if any(Status::Running) {
@@ -180,6 +196,16 @@ fn update(entry: &DeploymentState) -> Option<String> {
             "the canary has reached its step: promote or abort it, or wait for the step to end"
                 .to_owned(),
         ),
+        rollout::Status::Paused => {
+            let by = rollout.paused.as_ref().map_or("", |pause| &pause.by);
+            Some(format!(
+                "{by} has paused the update: {} lets it go on",
+                command(
+                    &entry.record.manifest.metadata.namespace,
+                    &format!("rollout resume {}", entry.record.manifest.metadata.name)
+                )
+            ))
+        }
         rollout::Status::Keeping => {
             Some("the old set stays for a while, for an instant return".to_owned())
         }
@@ -232,7 +258,7 @@ fn tasks<'e>(entry: &'e DeploymentState, snapshot: &Snapshot) -> Vec<TaskState<'
 }
 
 impl TaskState<'_> {
-    fn view(self, entry: &DeploymentState, snapshot: &Snapshot) -> TaskView {
+    fn view(self, entry: &DeploymentState, snapshot: &Snapshot, now: Instant) -> TaskView {
         TaskView {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
@@ -241,6 +267,7 @@ impl TaskState<'_> {
             ready: self.ready,
             replicas: self.replicas,
             scale: self.scale,
+            schedule: schedule_of(&entry.record, self.name, now),
             message: self.message,
             failure: self.failure,
             allocations: self
@@ -273,6 +300,48 @@ pub(crate) fn bounds(task: &Resolved) -> Option<ScaleBounds> {
         min: rule.min,
         max: rule.max,
     })
+}
+
+/// A job's schedule and its runs. None: it has none.
+fn schedule_of(record: &DeploymentRecord, name: &TaskName, now: Instant) -> Option<ScheduleView> {
+    let spec = record.manifest.spec.jobs.get(name)?.schedule.as_ref()?;
+    let spec = spec.long();
+    let job = record.schedules.iter().find(|j| j.task == *name);
+    Some(ScheduleView {
+        next: next_run(&spec, job, now),
+        cron: spec.cron,
+        time_zone: spec.time_zone.unwrap_or_else(|| UTC.to_owned()),
+        suspended: spec.suspend,
+        runs: job
+            .iter()
+            .flat_map(|j| j.runs.iter().rev())
+            .map(JobRunView::from)
+            .collect(),
+    })
+}
+
+/// What a plan says of the jobs that run by a schedule.
+pub(crate) fn planned_schedules(record: &DeploymentRecord, now: Instant) -> Vec<PlannedSchedule> {
+    let jobs = record.manifest.spec.jobs.iter();
+    let one = |(task, job): (&TaskName, &Job)| {
+        let spec = job.schedule.as_ref()?.long();
+        let known = record.schedules.iter().find(|j| j.task == *task);
+        Some(PlannedSchedule {
+            task: task.clone(),
+            next: next_run(&spec, known, now),
+            cron: spec.cron,
+            time_zone: spec.time_zone.unwrap_or_else(|| UTC.to_owned()),
+        })
+    };
+    if record.deleting {
+        return Vec::new();
+    }
+    jobs.filter_map(one).collect()
+}
+
+fn next_run(spec: &ScheduleLong, job: Option<&ScheduledJob>, now: Instant) -> Option<Instant> {
+    let times = Timetable::new(spec).ok().filter(|_| !spec.suspend)?;
+    times.next(job.map_or(now, |j| j.after.max(now)))
 }
 
 fn kind(run: &Run) -> &'static str {
@@ -322,7 +391,7 @@ fn task_state<'e>(
         .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
-    let asleep = task.replicas == 0 && task.scale.is_some();
+    let asleep = task.replicas == 0 && (task.scale.is_some() || task.schedule.is_some());
     let status = if asleep {
         if mine.is_empty() {
             Status::Idle

@@ -1,20 +1,23 @@
-//! Running jobs again that have ended: the same manifest under a new generation, of which the jobs' allocations are made anew. It must not
-//! touch services, nor what still runs.
+//! Running jobs again that have ended: the same manifest under a new generation, of which the jobs' allocations are made anew; a job with a
+//! schedule gets a run beside those of its schedule. It must not touch services, nor what still runs.
 
-use tradewind_api::{Accepted, command};
+use tradewind_api::{Accepted, Outcome, command};
 use tradewind_core::{
+    cron,
     failure::FailureKind,
     manifest::Resolved,
     names::{Actor, DeploymentName, Namespace, TaskName},
     plan,
     record::{DeploymentKey, DeploymentRecord, Rerun},
     rollout::Cause,
+    store,
+    units::Instant,
     workload::{Phase, Run},
 };
 
 use crate::{
     Error, Handle, lock,
-    service::handle::not_found,
+    service::handle::{check_generation, not_found},
     service::plans::ByHand,
     service::revisions::Why,
     state::cache::{AllocationState, DeploymentState},
@@ -38,14 +41,45 @@ impl Handle {
             namespace: namespace.clone(),
             name: name.clone(),
         };
-        let (record, jobs) = {
+        let (record, revision, jobs) = {
             let cache = lock(&self.shared.cache);
             let entry = cache.deployments.get(&key).ok_or_else(|| not_found(&key))?;
-            (entry.record.clone(), ended_jobs(&key, entry, task)?)
+            (
+                entry.record.clone(),
+                entry.revision,
+                ended_jobs(&key, entry, task)?,
+            )
         };
         self.may_change(namespace, ByHand::Run)?;
         // What has been judged is this generation.
         let generation = if_generation.unwrap_or(record.generation);
+        let is_scheduled = |job: &TaskName| record.schedules.iter().any(|s| s.task == *job);
+        if jobs.iter().all(is_scheduled) {
+            check_generation(&key, Some(generation), record.generation)?;
+            if record.deleting {
+                return Err(Error::Deleting {
+                    name: key.to_string(),
+                });
+            }
+            let begun = self
+                .shared
+                .timekeeper
+                .begin(actor, &key, &record, revision, &jobs)
+                .await;
+            return match begun {
+                Ok(()) => Ok(Accepted {
+                    namespace: key.namespace,
+                    name: key.name,
+                    generation,
+                    outcome: Outcome::Updated,
+                }),
+                // Another write came first: it may have begun them.
+                Err(store::Error::Conflict { .. }) => Err(Error::NotEnded {
+                    name: key.to_string(),
+                }),
+                Err(error) => Err(error.into()),
+            };
+        }
         let why = Why {
             cause: Cause::Rerun,
             reason: names(&jobs),
@@ -58,7 +92,10 @@ impl Handle {
 }
 
 /// Notes that these jobs begin anew with the record's generation. What is in the manifest no more is forgotten.
-pub(crate) fn note(record: &mut DeploymentRecord, jobs: &[TaskName]) {
+pub(crate) fn note(record: &mut DeploymentRecord, jobs: &[TaskName], now: Instant) {
+    for job in jobs {
+        cron::begin(record, job, None, now);
+    }
     let (generation, spec) = (record.generation, &record.manifest.spec);
     record
         .reruns
@@ -70,7 +107,7 @@ pub(crate) fn note(record: &mut DeploymentRecord, jobs: &[TaskName]) {
 }
 
 /// `"a"`, `"a" and "b"`, …: for messages.
-fn names(jobs: &[TaskName]) -> String {
+pub(crate) fn names(jobs: &[TaskName]) -> String {
     jobs.iter()
         .map(|job| format!("\"{job}\""))
         .collect::<Vec<_>>()
@@ -129,7 +166,8 @@ fn ended_jobs(
             command(&key.namespace, &format!("wake {}", key.name))
         )));
     }
-    if let Some(busy) = jobs.iter().find(|job| !has_ended(entry, job)) {
+    let goes_on = |job: &&&Resolved| !has_ended(entry, job) && !has_never_begun(job);
+    if let Some(busy) = jobs.iter().find(goes_on) {
         return Err(Error::NotEnded {
             name: format!("{key}/{}", busy.name),
         });
@@ -137,8 +175,13 @@ fn ended_jobs(
     Ok(jobs.into_iter().map(|job| job.name.clone()).collect())
 }
 
+/// Whether a job waits for the first time of its schedule.
+pub(crate) fn has_never_begun(job: &Resolved) -> bool {
+    job.schedule.is_some() && job.since.run == 0
+}
+
 /// Whether everything of its last run has come to its end. What has no place yet has not begun.
-fn has_ended(entry: &DeploymentState, job: &Resolved) -> bool {
+pub(crate) fn has_ended(entry: &DeploymentState, job: &Resolved) -> bool {
     let mut mine = entry
         .allocations
         .values()

@@ -1,13 +1,13 @@
 //! Revisions: every accepted manifest is kept for a while, with who wrote it and what became of it, and can be returned to. Returning is a
 //! change like any other: it makes a new generation.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use tokio::sync::mpsc;
-use tradewind_api::{Accepted, FieldChange, Outcome as Written, RevisionDiff, RevisionView};
+use tradewind_api::{
+    Accepted, DeploymentDiff, FieldChange, Outcome as Written, RevisionDiff, RevisionView,
+};
 use tradewind_core::{
+    difference::changed,
     event::Reason,
-    field::{Path, fields},
     list::{OneOf, Page, Window},
     manifest::Manifest,
     names::{Actor, DeploymentName, Namespace, TaskName},
@@ -79,6 +79,27 @@ impl Handle {
         })
     }
 
+    /// What differs between a manifest and the one that its deployment has now.
+    pub fn diff(&self, manifest: Manifest) -> DeploymentDiff {
+        let key = handle::key_of(&manifest);
+        let record = lock(&self.shared.cache)
+            .deployments
+            .get(&key)
+            .map(|e| e.record.clone());
+        let tree = |m: &Manifest| serde_json::to_value(m).unwrap_or_default();
+        let before = record.as_ref().map(|r| r.manifest.clone());
+        let old = before.as_ref().map(tree).unwrap_or_default();
+        let fields = changed(&old, &tree(&manifest));
+        DeploymentDiff {
+            namespace: key.namespace,
+            name: key.name,
+            generation: record.map(|r| r.generation),
+            before,
+            after: manifest,
+            fields: fields.into_iter().map(Into::into).collect(),
+        }
+    }
+
     /// Returns to an earlier revision; none: the last healthy one before the current.
     ///
     /// # Errors
@@ -120,7 +141,7 @@ impl Handle {
     /// Lets an update pass what it waits for: a canary's step, or the time for which blue-green keeps the old set.
     ///
     /// # Errors
-    /// `NothingTo` when it waits for nothing, `NotFound`, `Generation`, or the state can't be written.
+    /// `NothingTo` when it waits for nothing, `Paused`, `NotFound`, `Generation`, or the state can't be written.
     pub async fn promote(
         &self,
         actor: &Actor,
@@ -131,6 +152,9 @@ impl Handle {
         loop {
             let (key, record, revision) = self.found_at(namespace, name)?;
             handle::check_generation(&key, if_generation, record.generation)?;
+            if record.rollout.as_ref().is_some_and(|r| r.paused.is_some()) {
+                return Err(Error::Paused { name: key });
+            }
             let waits = |r: &&Rollout| matches!(r.status, Status::Waiting | Status::Keeping);
             let Some(rollout) = record.rollout.as_ref().filter(waits) else {
                 return Err(nothing(&key, "promote"));
@@ -234,7 +258,7 @@ impl Handle {
             .map(|(key, record, _)| (key, record))
     }
 
-    fn found_at(
+    pub(crate) fn found_at(
         &self,
         namespace: &Namespace,
         name: &DeploymentName,
@@ -271,6 +295,8 @@ pub(crate) struct Why {
     pub(crate) plan: Option<(Change, Adoption)>,
     /// Jobs that begin anew.
     pub(crate) reruns: Vec<TaskName>,
+    /// Services that restart.
+    pub(crate) restarts: Vec<TaskName>,
 }
 
 impl Why {
@@ -281,6 +307,7 @@ impl Why {
             reason: String::new(),
             plan: None,
             reruns: Vec::new(),
+            restarts: Vec::new(),
         }
     }
 
@@ -290,18 +317,20 @@ impl Why {
             Cause::Put => Reason::DeploymentUpdated,
             Cause::Rollback | Cause::Abort | Cause::Failure => Reason::RolledBack,
             Cause::Rerun => Reason::JobRerun,
+            Cause::Restart => Reason::DeploymentRestarted,
         }
     }
 
     /// Whether an equal manifest means that nothing is asked for.
     pub(crate) fn changes_nothing_else(&self) -> bool {
-        self.plan.is_none() && self.reruns.is_empty()
+        self.plan.is_none() && self.reruns.is_empty() && self.restarts.is_empty()
     }
 
     /// What the event says.
     pub(crate) fn message(&self, generation: u64) -> String {
         match (self.of, self.cause) {
             (None, Cause::Rerun) => format!("generation {generation} runs {} again", self.reason),
+            (None, Cause::Restart) => format!("generation {generation} restarts {}", self.reason),
             (None, _) => format!("generation {generation}"),
             (Some(of), Cause::Failure) => {
                 format!("generation {generation} is as {of}: {}", self.reason)
@@ -378,7 +407,7 @@ fn missing(key: &DeploymentKey, n: u64) -> Error {
     }
 }
 
-fn nothing(key: &DeploymentKey, action: &'static str) -> Error {
+pub(crate) fn nothing(key: &DeploymentKey, action: &'static str) -> Error {
     Error::NothingTo {
         action,
         name: key.to_string(),
@@ -406,18 +435,6 @@ pub(crate) fn compare(
     let (before, after) = (text(old), text(new));
     let diff = similar::TextDiff::from_lines(&before, &after);
     let unified = diff.unified_diff().header(from, to).to_string();
-    let (left, right) = (fields(old), fields(new));
-    let paths: BTreeSet<&Path> = left.keys().chain(right.keys()).collect();
-    let changes = paths.into_iter().filter(|p| left.get(*p) != right.get(*p));
-    let kept = |side: &BTreeMap<Path, &serde_json::Value>, path| {
-        side.get(path).map(|value| (*value).clone())
-    };
-    let changes = changes
-        .map(|p| FieldChange {
-            path: p.to_string(),
-            before: kept(&left, p),
-            after: kept(&right, p),
-        })
-        .collect();
+    let changes = changed(old, new).into_iter().map(Into::into).collect();
     (unified, changes)
 }

@@ -54,7 +54,7 @@ impl NamespaceBook {
         }
         let held = store.list(HELD).await?.records;
         if !held.is_empty() {
-            let entries = cache.deployments.iter_mut();
+            let entries = cache.deployments.quietly().iter_mut();
             let mut entries: HashMap<String, &mut DeploymentState> = entries
                 .map(|(key, entry)| (key.held_path(), entry))
                 .collect();

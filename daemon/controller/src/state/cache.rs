@@ -25,13 +25,13 @@ use tradewind_core::{
 
 use crate::{
     state::copy_on_write,
+    state::deployments::Deployments,
     state::notes::{Hasty, Incarnation, Left, Refusal, Seen},
 };
 
 #[derive(Default)]
 pub(crate) struct Cache {
-    /// Whoever takes one reads it without the lock, as it was then.
-    pub(crate) deployments: copy_on_write::Map<DeploymentKey, DeploymentState>,
+    pub(crate) deployments: Deployments,
     pub(crate) owners: HashMap<AllocationId, DeploymentKey>,
     /// Deployments that may differ from what is wanted.
     dirty: BTreeSet<DeploymentKey>,
@@ -203,7 +203,7 @@ impl Cache {
         self.dirty = self.deployments.keys().cloned().collect();
         self.delayed.clear();
         // Whatever has changed may have removed the cause of the trouble.
-        for entry in self.deployments.values_mut() {
+        for entry in self.deployments.quietly().values_mut() {
             (entry.attempts, entry.again) = (0, None);
             for live in entry.allocations.values_mut() {
                 (live.failures, live.retry_at) = (0, None);
@@ -228,7 +228,7 @@ impl Cache {
 
     /// The earliest time counts when there are several.
     pub(crate) fn enqueue_at(&mut self, key: &DeploymentKey, at: Tick) {
-        let Some(entry) = self.deployments.get_mut(key) else {
+        let Some(entry) = self.deployments.quietly().get_mut(key) else {
             return;
         };
         if entry.again.is_some_and(|known| known <= at) {
@@ -246,7 +246,7 @@ impl Cache {
             && *at <= now
         {
             if let Some((_, key)) = self.delayed.pop_first()
-                && let Some(entry) = self.deployments.get_mut(&key)
+                && let Some(entry) = self.deployments.quietly().get_mut(&key)
             {
                 entry.again = None;
                 self.dirty.insert(key);
@@ -258,6 +258,11 @@ impl Cache {
             .collect()
     }
 
+    /// How many deployments are to be looked at: now, later, and those that wait for a place.
+    pub(crate) fn queued(&self) -> (usize, usize, usize) {
+        (self.dirty.len(), self.delayed.len(), self.waiting.len())
+    }
+
     pub(crate) fn next_delayed(&self) -> Option<Tick> {
         self.delayed.first().map(|(at, _)| *at)
     }
@@ -267,19 +272,30 @@ impl Cache {
         self.deployments.get_mut(key)?.allocations.get_mut(id)
     }
 
-    /// An allocation to be changed, and what its deployment has to do with an observation of it.
+    /// An allocation to be changed, and what its deployment has to do with an observation of it. Most observations tell nothing new:
+    /// followers are told of those that do, with `observed`.
     pub(crate) fn watched_mut(
         &mut self,
         id: &AllocationId,
     ) -> Option<(Watching, &mut AllocationState)> {
         let key = self.owners.get(id)?;
-        let entry = self.deployments.get_mut(key)?;
+        let entry = self.deployments.quietly().get_mut(key)?;
         let update = entry.record.rollout.as_ref();
         let watching = Watching {
             changed: entry.changed.clone(),
-            updates: update.is_some_and(|r| r.status == rollout::Status::Progressing),
+            updates: update.is_some_and(|r| {
+                matches!(
+                    r.status,
+                    rollout::Status::Progressing | rollout::Status::Paused
+                )
+            }),
         };
         Some((watching, entry.allocations.get_mut(id)?))
+    }
+
+    /// An observation has changed a deployment.
+    pub(crate) fn observed(&mut self, key: &DeploymentKey) {
+        self.deployments.changes.changed(key);
     }
 
     /// A provider's allocations.
@@ -507,7 +523,7 @@ impl DeploymentState {
         if self.revision >= revision {
             return;
         }
-        if record.scales != self.record.scales {
+        if (&record.scales, &record.schedules) != (&self.record.scales, &self.record.schedules) {
             self.resolved = Arc::new(tradewind_core::scaling::resolve(&record));
         }
         (self.record, self.revision) = (Arc::new(record), revision);

@@ -36,6 +36,8 @@ use crate::{
     state::cache::{Cache, DeploymentState},
     state::inputs::Inputs,
     state::journal::changing,
+    state::progress::Progress,
+    state::timings::Timings,
 };
 
 /// What shall become true, all of it or nothing.
@@ -277,8 +279,12 @@ pub(crate) struct Committer {
     pub(crate) cache: Arc<Mutex<Cache>>,
     /// Taken after `cache` where both are.
     pub(crate) namespaces: Arc<Mutex<NamespaceBook>>,
+    /// How far the cache shows what is stored.
+    pub(crate) progress: Arc<Progress>,
     /// There may be something to reconcile.
     pub(crate) wake: Arc<Notify>,
+    /// How long the parts of the controller take.
+    pub(crate) timings: Arc<Timings>,
 }
 
 // === impl Committer ===
@@ -333,11 +339,12 @@ impl Committer {
             txn = txn.put(key.clone(), encode(&segment)?);
             charges.push(Charge { key, segment });
         }
+        let under_way = self.progress.begin();
         let revision = match &inputs {
-            None => self.store.commit(txn).await?,
+            None => self.timings.store.time(self.store.commit(txn)).await?,
             Some(inputs) => {
                 let (txn, storing) = inputs.join(txn).await?;
-                let revision = self.store.commit(txn).await?;
+                let revision = self.timings.store.time(self.store.commit(txn)).await?;
                 storing.done();
                 revision
             }
@@ -350,6 +357,7 @@ impl Committer {
             let mut cache = lock(&self.cache);
             let mut book = lock(&self.namespaces);
             book.charge_all(charges);
+            cache.deployments.changes.show(revision);
             shown
                 .into_iter()
                 .for_each(|shown| shown.show(&mut cache, &mut book, revision));
@@ -357,6 +365,7 @@ impl Committer {
             enqueued.iter().for_each(|key| cache.enqueue(key));
             also(&mut cache)
         };
+        under_way.shown(revision);
         gone.iter().for_each(|id| self.paces.set(id, None));
         if wakes {
             self.wake.notify_one();

@@ -342,7 +342,9 @@ async fn nothing_is_left_of_what_is_deleted() {
         paces: said.clone(),
         cache: of.cache.clone(),
         namespaces: of.namespaces.clone(),
+        progress: of.progress.clone(),
         wake: of.wake.clone(),
+        timings: of.timings.clone(),
     });
     let mut change = Change::new();
     change.delete_allocation(&scene.record, scene.revision);

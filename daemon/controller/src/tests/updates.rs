@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tradewind_api::{DeploymentView, Status};
 use tradewind_core::{
     failure::FailureKind,
-    names::{DeploymentName, Namespace},
+    names::{Actor, DeploymentName, Namespace},
     rollout,
 };
 
@@ -332,5 +332,149 @@ async fn a_refusal_is_told_again_at_once_after_a_restart() {
         controller.shutdown().await;
         controller = scene.controller().await;
     }
+    controller.shutdown().await;
+}
+
+fn ant() -> (Namespace, DeploymentName) {
+    let (namespace, name) = ("default".parse(), "ant".parse());
+    (namespace.expect("a name"), name.expect("a name"))
+}
+
+fn both(cloud: &Cloud) -> bool {
+    versions(cloud).len() == 2
+}
+
+/// A pause outlives the daemon, whatever time passes; what runs goes on, and a resumed update reaches its end.
+#[tokio::test(start_paused = true)]
+async fn a_paused_update_stays_where_it_is_over_a_restart() {
+    let scene = Scene::new();
+    let (namespace, name) = ant();
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 4, "rolling")).await;
+    tokio::time::sleep(LONG).await;
+    let refused = controller
+        .handle()
+        .pause(&Actor::CONTROLLER, &namespace, &name, None)
+        .await;
+    assert!(refused.is_err(), "nothing is under way");
+    put(&controller, "ant", &web(2, 4, "rolling")).await;
+    while !both(&scene.cloud) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let handle = controller.handle();
+    let paused = handle.pause(&Actor::CONTROLLER, &namespace, &name, None);
+    paused.await.expect("an update is under way");
+    // What was intended before is carried out.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let held = versions(&scene.cloud);
+    assert!(both(&scene.cloud), "{held:?}");
+    tokio::time::sleep(LONG * 20).await;
+    assert_eq!(versions(&scene.cloud), held);
+    let view = seen(&controller);
+    assert_eq!(
+        view.rollout.as_ref().map(|r| r.status),
+        Some(rollout::Status::Paused)
+    );
+    assert!(
+        view.summary.message.contains("rollout resume ant"),
+        "{}",
+        view.summary.message
+    );
+    controller.shutdown().await;
+
+    let controller = scene.controller().await;
+    tokio::time::sleep(LONG * 20).await;
+    assert_eq!(versions(&scene.cloud), held, "after a restart");
+    let handle = controller.handle();
+    let resumed = handle.resume(&Actor::CONTROLLER, &namespace, &name, None);
+    resumed.await.expect("it is paused");
+    tokio::time::sleep(LONG).await;
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v2".to_owned(), 4)])
+    );
+    let again = handle.resume(&Actor::CONTROLLER, &namespace, &name, None);
+    assert!(again.await.is_err(), "nothing is paused");
+    controller.shutdown().await;
+}
+
+/// What is paused can be left: an earlier revision comes back, without a word to resume.
+#[tokio::test(start_paused = true)]
+async fn a_paused_update_can_be_rolled_back() {
+    let scene = Scene::new();
+    let (namespace, name) = ant();
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 4, "rolling")).await;
+    tokio::time::sleep(LONG).await;
+    put(&controller, "ant", &web(2, 4, "rolling")).await;
+    while !both(&scene.cloud) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let handle = controller.handle();
+    let paused = handle.pause(&Actor::CONTROLLER, &namespace, &name, None);
+    paused.await.expect("an update is under way");
+    let back = handle.rollback(&Actor::CONTROLLER, &namespace, &name, None, None);
+    back.await.expect("there is a healthy revision");
+    tokio::time::sleep(LONG).await;
+    assert_eq!(
+        versions(&scene.cloud),
+        BTreeMap::from([("v1".to_owned(), 4)])
+    );
+    controller.shutdown().await;
+}
+
+/// A restart replaces every replica, as the update says, of the same manifest; once, also over a restart of the daemon.
+#[tokio::test(start_paused = true)]
+async fn a_restart_replaces_the_replicas_without_a_gap() {
+    let scene = Scene::new();
+    let (namespace, name) = ant();
+    let controller = scene.controller().await;
+    put(&controller, "ant", &web(1, 3, "rolling")).await;
+    tokio::time::sleep(LONG).await;
+    let allocations = |controller: &Controller| {
+        let view = seen(controller);
+        let all = view.tasks.iter().flat_map(|t| &t.allocations);
+        all.map(|a| a.id.clone()).collect::<Vec<_>>()
+    };
+    let before = allocations(&controller);
+    let handle = controller.handle();
+    let restarted = handle.restart(
+        &Actor::CONTROLLER,
+        &namespace,
+        &name,
+        None,
+        "a new certificate",
+        None,
+    );
+    assert_eq!(restarted.await.expect("it is there").generation, 2);
+    let until = tokio::time::Instant::now() + LONG;
+    while tokio::time::Instant::now() < until {
+        let serving = versions(&scene.cloud).values().sum::<u32>();
+        assert!(serving >= 3, "{serving} of 3");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = allocations(&controller);
+    assert!(
+        before.iter().all(|id| !after.contains(id)) && !after.is_empty(),
+        "{before:?} {after:?}"
+    );
+    let view = seen(&controller);
+    assert_eq!(
+        (view.summary.status, view.summary.ready),
+        (Status::Running, 3),
+        "{:?}",
+        view.rollout
+    );
+    let whole = tradewind_core::list::Window::whole();
+    let marks = handle.revisions(&namespace, &name, None, &whole);
+    let marks = marks.expect("they are kept").items;
+    assert_eq!(
+        (marks[0].cause, marks[0].reason.as_str()),
+        (rollout::Cause::Restart, "\"web\": a new certificate")
+    );
+    controller.shutdown().await;
+    let controller = scene.controller().await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(allocations(&controller), after, "once");
     controller.shutdown().await;
 }

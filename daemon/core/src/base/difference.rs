@@ -1,12 +1,12 @@
 //! What differs between two documents, small enough and harmless enough for an event: fields by their paths, long texts cut,
 //! values of environment variables never shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::base::field::{Path, fields};
+use crate::base::field::{Path, Step, fields};
 
 /// The most fields of one side.
 const MOST_FIELDS: usize = 40;
@@ -16,6 +16,81 @@ const LONGEST: usize = 200;
 const HIDDEN: &str = "(not shown)";
 /// Names below which every value is hidden.
 const SECRET: [&str; 2] = ["env", "state"];
+
+/// The most fields of a veiled list.
+const MOST_VEILED: usize = 200;
+
+/// A field that differs between two documents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Changed {
+    /// Where the field is, such as `spec.targets[0].region`.
+    pub path: String,
+    /// The field's value in the first document. `None`: it is absent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// The field's value in the second document. `None`: it is absent there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+}
+
+/// Every field that differs between two documents, with whole values.
+pub fn changed(old: &Value, new: &Value) -> Vec<Changed> {
+    differing(old, new, |_, value| value.clone())
+}
+
+/// The same for readers who may not see what could be a secret: values of variables are hidden, long values are cut, and the list is
+/// bounded. References to secrets are shown.
+pub fn veiled(old: &Value, new: &Value) -> Vec<Changed> {
+    let veil = |path: &Path, value: &Value| {
+        if path.passes(&SECRET) && !names_secret(path) {
+            HIDDEN.into()
+        } else {
+            cut(value)
+        }
+    };
+    let mut all = differing(old, new, veil);
+    if all.len() > MOST_VEILED {
+        let more = format!("{} more", all.len() - MOST_VEILED);
+        all.truncate(MOST_VEILED);
+        all.push(Changed {
+            path: "…".to_owned(),
+            before: None,
+            after: Some(more.into()),
+        });
+    }
+    all
+}
+
+fn differing(old: &Value, new: &Value, show: impl Fn(&Path, &Value) -> Value) -> Vec<Changed> {
+    let (old, new) = (fields(old), fields(new));
+    let paths: BTreeSet<&Path> = old.keys().chain(new.keys()).collect();
+    paths
+        .into_iter()
+        .filter(|path| old.get(*path) != new.get(*path))
+        .map(|path| Changed {
+            path: path.to_string(),
+            before: old.get(path).map(|value| show(path, value)),
+            after: new.get(path).map(|value| show(path, value)),
+        })
+        .collect()
+}
+
+/// Whether a field of a manifest is the name or the key of the secret that a variable takes its value from.
+fn names_secret(path: &Path) -> bool {
+    let [
+        Step::Key(_),
+        Step::Key(_),
+        Step::Key(_),
+        Step::Key(env),
+        Step::Key(_),
+        Step::Key(last),
+    ] = path.0.as_slice()
+    else {
+        return false;
+    };
+    env == "env" && matches!(last.as_str(), "secret" | "key")
+}
 
 /// The fields of two documents that are not the same.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -138,6 +213,34 @@ mod tests {
                 after: Some(json!({"b": [1]}))
             }
         );
+    }
+
+    #[test]
+    fn a_veiled_list_names_secrets_and_shows_no_value_of_a_variable() {
+        let web = |env: Value| json!({"spec": {"services": {"web": {"env": env, "replicas": 1}}}});
+        let told = veiled(
+            &web(json!({"MODE": "one", "TOKEN": {"secret": "a"}, "secret": "x"})),
+            &web(json!({"MODE": "two", "TOKEN": {"secret": "b"}, "secret": "y"})),
+        );
+        let told: Vec<(&str, Value, Value)> = told
+            .iter()
+            .map(|c| {
+                let side = |v: &Option<Value>| v.clone().unwrap_or_default();
+                (c.path.as_str(), side(&c.before), side(&c.after))
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("spec.services.web.env.MODE", HIDDEN.into(), HIDDEN.into()),
+                ("spec.services.web.env.TOKEN.secret", "a".into(), "b".into()),
+                ("spec.services.web.env.secret", HIDDEN.into(), HIDDEN.into()),
+            ]
+        );
+        let many: Map<String, Value> = (0..500).map(|i| (i.to_string(), i.into())).collect();
+        let told = veiled(&Value::Null, &many.into());
+        assert_eq!(told.len(), MOST_VEILED + 1);
+        assert_eq!(told[MOST_VEILED].after, Some("300 more".into()));
     }
 
     #[test]

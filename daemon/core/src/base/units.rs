@@ -64,6 +64,16 @@ impl MicroUsd {
         Self((self.0 as f64 * factor).round() as u64)
     }
 
+    /// As people read it: two decimals, up to four where the amount is small. `$0.08`, `$0.0125`, `$131.40`, `<$0.0001`.
+    pub fn brief(self) -> String {
+        // From a hundred dollars on, parts of a cent say nothing.
+        let step = if self.0 >= 100_000_000 { 10_000 } else { 100 };
+        match self.0 {
+            1..100 => "<$0.0001".to_owned(),
+            micros => Self(micros.saturating_add(step / 2) / step * step).to_string(),
+        }
+    }
+
     /// In US dollars, for display and for weighing only.
     pub fn usd(self) -> f64 {
         self.0 as f64 / 1e6

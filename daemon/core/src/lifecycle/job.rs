@@ -170,6 +170,20 @@ pub fn set_aside(
 ) -> Option<(Vec<Resolved>, Vec<AllocationRecord>)> {
     let mut tasks = resolved.to_vec();
     let mut aside = Vec::new();
+    // A run goes on as it began, whatever has become of its job since: the next one is made from the new manifest.
+    for task in tasks.iter_mut().filter(|t| t.schedule.is_some()) {
+        let need = plan::need_digest(&Need::of(task));
+        let another = |r: &&AllocationRecord| {
+            task.since.run == 0
+                || r.intent.need != need
+                || plan::needs_new_replicas(&r.intent.workload, &task.workload)
+        };
+        let mine = || actual.iter().filter(|r| plan::stands_for(r, task));
+        if mine().any(|r| another(&r)) {
+            aside.extend(mine().map(|r| r.id.clone()));
+            task.replicas = 0;
+        }
+    }
     for task in tasks
         .iter_mut()
         .filter(|t| t.replicas > 0 && matches!(t.workload.run, Run::Job { .. }))
@@ -243,6 +257,7 @@ mod tests {
                 takes: None,
                 replicas,
                 generation: 1,
+                run: 0,
                 workload,
                 need: plan::need_digest(&Need::of(&task)),
                 decision: None,

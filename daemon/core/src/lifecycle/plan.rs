@@ -10,13 +10,14 @@ use crate::{
     lifecycle::hedge::Rival,
     schedule::placement::{Need, Want},
     spec::{
-        manifest::{Resolved, Target},
+        manifest::{Resolved, Since, Target},
+        rules::rollout,
         workload::{Phase, Port, Volume, VolumeSource, Workload},
     },
     state::{
         decision::Decision,
         plan::{
-            preview::ChangeAction,
+            preview::{ChangeAction, Transition},
             stored::{AdoptedTask, Adoption, Running},
         },
         record::{AllocationRecord, Stage},
@@ -42,8 +43,8 @@ pub struct Desired {
     pub rivals: Vec<Rival>,
     /// None: nothing had to be decided.
     pub decision: Option<DecisionId>,
-    /// Allocations of earlier generations belong to earlier runs of it.
-    pub since: u64,
+    /// What is of earlier runs counts for nothing.
+    pub since: Since,
 }
 
 impl Adoption {
@@ -131,7 +132,7 @@ pub fn need_digest(need: &Need) -> Digest {
 
 /// Whether an allocation stands for a task as it is wanted now: of a job that runs again, what belongs to the new run alone.
 pub fn stands_for(record: &AllocationRecord, task: &Resolved) -> bool {
-    record.serves(&task.name, task.target.as_ref()) && record.intent.generation >= task.since
+    record.serves(&task.name, task.target.as_ref()) && record.intent.is_of(task.since)
 }
 
 /// Where a task runs now, when that is all it needs: no decision is owed then.
@@ -304,7 +305,7 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
             let same_place = |r: &&AllocationRecord| {
                 r.task == want.task
                     && r.target == want.target
-                    && r.intent.generation >= want.since
+                    && r.intent.is_of(want.since)
                     && r.intent.stage != Stage::Removing
                     && r.intent.provider == placement.provider
                     && r.intent.offer.id == placement.offer.id
@@ -343,6 +344,34 @@ pub fn plan(desired: &[Desired], actual: &[AllocationRecord]) -> Vec<Step> {
     let gone = actual.iter().filter(|r| !used.contains(&&r.id));
     steps.extend(gone.map(|r| destroy(r, || why_gone(r, desired))));
     steps
+}
+
+/// How the replicas of a step come to the new specification. None: they are not updated. `strategy`: the task's.
+pub fn transition(
+    step: &Step,
+    desired: &[Desired],
+    actual: &[AllocationRecord],
+    strategy: rollout::Strategy,
+) -> Option<Transition> {
+    let want = desired.get(step.desired?)?;
+    let id = step.allocation.as_ref()?;
+    let record = actual.iter().find(|r| r.id == *id)?;
+    if step.action != ChangeAction::Update {
+        return None;
+    }
+    let (old, new) = (&record.intent.workload, &want.workload);
+    if !needs_new_replicas(old, new) {
+        return Some(Transition::InPlace);
+    }
+    if !overlaps(old) || !overlaps(new) {
+        return Some(Transition::Recreate);
+    }
+    Some(match strategy {
+        rollout::Strategy::Rolling => Transition::Rolling,
+        rollout::Strategy::Recreate => Transition::Recreate,
+        rollout::Strategy::Canary => Transition::Canary,
+        rollout::Strategy::BlueGreen => Transition::BlueGreen,
+    })
 }
 
 /// The steps that remove all of a deployment that is deleted.
@@ -392,10 +421,12 @@ fn change(
             "its replicas still run, and take over again".to_owned(),
         )
     } else if record.intent.workload != want.workload || record.intent.need != want.need {
-        (
-            ChangeAction::Update,
-            "its specification has changed".to_owned(),
-        )
+        let why = if needs_new_replicas(&record.intent.workload, &want.workload) {
+            "new replicas take the place of the old ones"
+        } else {
+            "its replicas run on, and are changed in place"
+        };
+        (ChangeAction::Update, why.to_owned())
     } else if record.intent.goal() != placement.replicas {
         (
             ChangeAction::Resize,
@@ -411,9 +442,7 @@ fn why_gone(record: &AllocationRecord, desired: &[Desired]) -> String {
     let wanted = of_task().find(|d| d.target == record.target);
     let elsewhere = of_task().next().is_some();
     match wanted {
-        Some(d) if record.intent.generation < d.since => {
-            "it runs again from the beginning".to_owned()
-        }
+        Some(d) if !record.intent.is_of(d.since) => "it runs again from the beginning".to_owned(),
         Some(d) if d.placements.is_empty() => {
             "no replica of it is wanted, or none has a place".to_owned()
         }
@@ -491,7 +520,7 @@ mod tests {
                             .map(|(o, n)| placement(OFFERS[o], n))
                             .collect(),
                         decision: None,
-                        since: 0,
+                        since: Since::default(),
                     }
                 };
             tasks.into_iter().enumerate().map(make).collect()
@@ -526,6 +555,7 @@ mod tests {
                     takes: None,
                     replicas: step.placement.replicas,
                     generation: 1,
+                    run: 0,
                     workload: want.workload.clone(),
                     need: want.need,
                     decision: None,
@@ -597,7 +627,7 @@ mod tests {
             rivals: Vec::new(),
             placements: vec![placement("a", 1)],
             decision: None,
-            since: 0,
+            since: Since::default(),
         };
         let mut ran = carry_out(&[want("t0", None)], Vec::new(), &mut 0);
         let why = |steps: Vec<Step>| {
@@ -629,7 +659,7 @@ mod tests {
             rivals: Vec::new(),
             placements: vec![placement("a", 2)],
             decision: None,
-            since: 0,
+            since: Since::default(),
         };
         let ran = carry_out(std::slice::from_ref(&want), Vec::new(), &mut 0);
         let actions = |want: &Desired, actual: &[AllocationRecord]| {
@@ -639,7 +669,13 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(actions(&want, &ran), [ChangeAction::Keep]);
-        let again = Desired { since: 2, ..want };
+        let again = Desired {
+            since: Since {
+                generation: 2,
+                run: 0,
+            },
+            ..want
+        };
         assert_eq!(
             actions(&again, &ran),
             [ChangeAction::Create, ChangeAction::Destroy]

@@ -9,7 +9,8 @@ mod tests;
 pub use crate::{
     spec::rules::rollout::{CanaryStep, Percent, Share, Strategy, Update},
     state::rollout::{
-        Cause, Drain, Mark, Outcome, Progress, Rollout, Standing, Status, Told, Verdict,
+        Cause, Drain, Hold, Mark, Outcome, Pause, Progress, Rollout, Standing, Status, Told,
+        Verdict,
     },
 };
 pub use engine::{Group, Move, Moves, Task, advance, prepared};

@@ -16,7 +16,11 @@ use std::collections::VecDeque;
 
 use crate::{
     base::units::Millis,
-    spec::manifest::{self, Resolved},
+    lifecycle::cron,
+    spec::{
+        manifest::{self, Resolved},
+        workload::Run,
+    },
     state::record::DeploymentRecord,
 };
 
@@ -61,11 +65,16 @@ pub struct Memory {
 pub fn resolve(record: &DeploymentRecord) -> Vec<Resolved> {
     let mut tasks = manifest::resolve(&record.manifest);
     for task in &mut tasks {
-        task.since = record
+        task.since.generation = record
             .reruns
             .iter()
             .find(|r| r.task == task.name)
             .map_or(0, |r| r.generation);
+        if task.workload.run == Run::Service {
+            let mine = record.restarts.iter().filter(|r| r.task == task.name);
+            task.workload.restart = mine.map(|r| r.generation).max().unwrap_or(0);
+        }
+        cron::resolve(record, task);
         if let Some(rule) = &task.scale {
             let scaled = find(&record.scales, task).map_or(task.replicas, |s| s.replicas);
             task.replicas = rule.clamp(scaled);

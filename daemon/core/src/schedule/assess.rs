@@ -20,6 +20,7 @@ use crate::{
         placement::{RankBy, Table, Want},
     },
     spec::{
+        manifest::Target,
         offer::{Offer, PriceUnit},
         policy_call::PlacedOffer,
     },
@@ -48,6 +49,9 @@ pub struct Report {
 pub struct TaskReport {
     /// The task's name in the manifest.
     pub task: TaskName,
+    /// The target at which it would run, where the manifest names some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Replicas that are asked for.
     pub replicas: u32,
     /// What one replica asks for.

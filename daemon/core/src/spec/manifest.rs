@@ -7,6 +7,7 @@ mod recovery;
 mod replacement;
 mod resolve;
 mod scale;
+mod schedule;
 mod schema;
 mod update;
 
@@ -29,8 +30,9 @@ pub use affinity::{AffinityDomain, AffinitySpec};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
-pub use resolve::{Constraints, Resolved, SERVICE_DURATION, Target, resolve};
+pub use resolve::{Constraints, Resolved, SERVICE_DURATION, Since, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
+pub use schedule::{Concurrency, ScheduleLong, ScheduleSpec};
 pub use schema::{bound_integers, json_schema};
 pub use update::{CanaryStepSpec, UpdateSpec};
 
@@ -333,6 +335,10 @@ task! {
         /// `duration`, places on which one attempt takes longer are not used. Default: no limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Millis>,
+        /// When the job runs: a cron expression such as `0 3 * * *`, or the long form. Default: once,
+        /// as soon as it has a place.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<ScheduleSpec>,
     }
 }
 

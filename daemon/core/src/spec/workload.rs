@@ -318,6 +318,13 @@ pub struct Workload {
     pub labels: Labels,
     /// Provider kind to a JSON value.
     pub extensions: BTreeMap<String, serde_json::Value>,
+    /// The generation that restarted it; 0: none did. Providers are not told: it makes new replicas of what is equal otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restart: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Workload {

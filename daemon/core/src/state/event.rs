@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::base::{
     difference::Difference,
-    list::Listed,
+    list::{Choice, Listed},
     names::{
         Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace,
         RequestId, TaskName,
@@ -32,6 +32,19 @@ pub enum Severity {
     Warning,
     /// Something failed, or needs somebody.
     Error,
+}
+
+impl Choice for Severity {
+    const WHAT: &'static str = "a severity";
+    const ALL: &'static [Self] = &[Self::Info, Self::Warning, Self::Error];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// What led to an event.

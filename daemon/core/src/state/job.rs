@@ -9,7 +9,7 @@ use crate::{
         units::Instant,
     },
     spec::{
-        manifest::{Resolved, Target},
+        manifest::{Resolved, Since, Target},
         workload::{Health, Phase, Replica, Workload},
     },
 };
@@ -110,6 +110,9 @@ pub struct Begun {
     /// The generation of its run.
     #[serde(default)]
     pub since: u64,
+    /// The number of its run by its schedule.
+    #[serde(default)]
+    pub run: u64,
     /// When the first attempt began of those replicas.
     pub at: Instant,
     /// Where they were last.
@@ -118,7 +121,11 @@ pub struct Begun {
 
 impl Begun {
     pub(crate) fn is_of(&self, task: &Resolved) -> bool {
-        let same = self.task == task.name && self.target == task.target && self.since == task.since;
+        let since = Since {
+            generation: self.since,
+            run: self.run,
+        };
+        let same = self.task == task.name && self.target == task.target && since == task.since;
         same && self.version == version(&task.workload)
     }
 }

@@ -23,6 +23,7 @@ use crate::{
         replacement::Moved,
         rollout::{Mark, Rollout},
         scaling::TaskScale,
+        schedule::ScheduledJob,
         shadow::Tally,
     },
 };
@@ -98,6 +99,21 @@ pub struct Origin {
     /// The data folder's absolute path.
     pub data: std::path::PathBuf,
 }
+/// Which daemon works with the state. A key, not a prefix.
+pub const DAEMON: &str = "meta/daemon";
+
+/// The daemon that has started last on this state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DaemonRecord {
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: Instant,
+    /// It has not said that it stops.
+    pub running: bool,
+}
+
 /// What is to be removed at clouds, by provider and allocation.
 pub const ORPHANS: &str = "orphans/";
 /// A key, not a prefix.
@@ -175,6 +191,12 @@ pub struct DeploymentRecord {
     /// Jobs that were asked to run again, each with the generation of its last run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reruns: Vec<Rerun>,
+    /// Services that were asked to restart, each with the generation that did it, oldest first. Replicas of an earlier one are replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<Restart>,
+    /// Jobs that run by a schedule, each with its runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduledJob>,
     /// Jobs with a deadline whose replicas had begun in a place that they have lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<Begun>,
@@ -187,6 +209,16 @@ pub struct Rerun {
     /// The job's name in the deployment.
     pub task: TaskName,
     /// The deployment's generation of that run.
+    pub generation: u64,
+}
+
+/// A restart of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// The service's name in the deployment.
+    pub task: TaskName,
+    /// The deployment's generation that restarted it.
     pub generation: u64,
 }
 

@@ -29,6 +29,8 @@ pub enum Cause {
     Failure,
     /// Someone asked for a job that had ended to run again.
     Rerun,
+    /// Someone asked for the replicas of services to be replaced by new ones of the same manifest.
+    Restart,
 }
 
 /// What became of a revision.
@@ -117,6 +119,8 @@ pub enum Status {
     Done,
     /// It came no further within its deadline, or its replicas failed.
     Failed,
+    /// Someone has stopped it for now: what runs goes on.
+    Paused,
 }
 
 impl Status {
@@ -128,6 +132,7 @@ impl Status {
             Self::Keeping => "keeping",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Paused => "paused",
         }
     }
 }
@@ -158,6 +163,27 @@ pub struct Progress {
     pub left: u32,
     /// When it last came further.
     pub moved: Instant,
+    /// How far it had come when it was paused. Absent: it is not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// What a paused update keeps: new replicas that are lost come back, and no old one is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The most replicas of the new version.
+    pub new: u32,
+    /// The fewest replicas of what gives way.
+    pub old: u32,
+}
+
+/// A pause of an update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub at: Instant,
+    /// Who asked for it.
+    pub by: String,
 }
 
 fn many() -> u32 {
@@ -176,6 +202,7 @@ impl Progress {
             best: 0,
             left: many(),
             moved: now,
+            hold: None,
         }
     }
 
@@ -208,6 +235,9 @@ pub struct Rollout {
     pub promoted: u32,
     /// How far each task is.
     pub tasks: Vec<Progress>,
+    /// Who has paused it, and when. Absent: it is not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
 }
 
 /// One task at one look.
@@ -251,7 +281,37 @@ impl Rollout {
             reason,
             promoted: 0,
             tasks: Vec::new(),
+            paused: None,
         }
+    }
+
+    /// Stops it where it is. False: there is nothing to stop, or it has been stopped before.
+    pub fn pause(&mut self, by: &str, now: Instant) -> bool {
+        let under_way = matches!(
+            self.status,
+            Status::Progressing | Status::Waiting | Status::Keeping
+        );
+        if under_way {
+            self.status = Status::Paused;
+            let by = by.to_owned();
+            self.paused = Some(Pause { at: now, by });
+        }
+        under_way
+    }
+
+    /// Lets it go on. The time of the pause counts neither for a step nor against a deadline. False: it was not paused.
+    pub fn resume(&mut self, now: Instant) -> bool {
+        let Some(pause) = self.paused.take() else {
+            return false;
+        };
+        let span = now.since(pause.at);
+        for task in &mut self.tasks {
+            task.since = task.since.map(|at| at.plus(span));
+            task.switched = task.switched.map(|at| at.plus(span));
+            (task.moved, task.hold) = (now, None);
+        }
+        self.status = Status::Progressing;
+        true
     }
 
     /// It goes back to what has been: without stages.
@@ -281,8 +341,11 @@ impl Rollout {
             .find_map(|t| t.sick.clone());
         let any = |wanted: fn(&Verdict) -> bool| tasks.iter().any(|t| wanted(&t.verdict));
         if let Some(reason) = sick.filter(|_| self.status != Status::Failed) {
-            (self.status, self.reason) = (Status::Failed, reason.clone());
+            (self.status, self.reason, self.paused) = (Status::Failed, reason.clone(), None);
             return (Standing::Failed(reason), None);
+        }
+        if self.status == Status::Paused && any(|v| *v != Verdict::Done) {
+            return (Standing::Same, None);
         }
         if late.is_some() && matches!(before, Status::Waiting | Status::Keeping) {
             // It had come as far as it may for a time that nobody bounds: what happens from now on is judged from now on.
@@ -316,7 +379,7 @@ impl Rollout {
         } else if any(|v| matches!(v, Verdict::Keeping { .. })) {
             self.status = Status::Keeping;
         } else {
-            self.status = Status::Done;
+            (self.status, self.paused) = (Status::Done, None);
             if !self.is_back() {
                 self.reason.clear();
             }

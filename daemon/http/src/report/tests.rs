@@ -66,6 +66,7 @@ fn report() -> Report {
     }];
     let task = TaskReport {
         task: task.name,
+        target: task.target,
         replicas: 2,
         cpu: MilliCpu(100),
         memory: Bytes(GIB),
@@ -126,6 +127,7 @@ fn costs_and_what_was_measured_are_on_the_page() {
         "<svg",
         "The cheapest",
         "The best quality",
+        "costs the least of 2 candidates",
     ] {
         assert!(page.contains(text), "{text} is missing in:\n{page}");
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
+use tradewind_config::Api;
 
 use crate::guard::Share;
 
@@ -16,6 +17,17 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// For the client to take something of what is written.
     pub(super) write: Duration,
+}
+
+impl Patience {
+    /// As the settings say.
+    pub(super) fn of(api: &Api) -> Self {
+        Self {
+            head: api.header_timeout.std(),
+            idle: api.idle_timeout.std(),
+            write: api.write_timeout.std(),
+        }
+    }
 }
 
 /// One connection's state. Shared by the connection, its requests and the crowd.

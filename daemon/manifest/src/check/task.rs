@@ -4,7 +4,7 @@ use std::{collections::HashSet, path};
 
 use indexmap::IndexMap;
 
-use super::{Found, MAX_REPLICAS, health, labels, place, recovery, resources, scale};
+use super::{Found, MAX_REPLICAS, health, labels, place, recovery, resources, scale, schedule};
 use tradewind_core::{
     field::{Path, short},
     manifest::{
@@ -145,6 +145,14 @@ pub(super) fn job(found: &mut Found, job: &Job, at: &Path) {
         },
     );
     span(found, job.deadline, || at.clone().key("deadline"));
+    if let Some(spec) = &job.schedule {
+        schedule::schedule(found, spec, &at.clone().key("schedule"));
+        found.require(
+            job.scale.is_none(),
+            || at.clone().key("scale"),
+            || "a job with a schedule runs at its times, not by its load: leave \"scale\" or \"schedule\" out".to_owned(),
+        );
+    }
 }
 
 fn common(found: &mut Found, task: &Common<'_>, at: &Path) {

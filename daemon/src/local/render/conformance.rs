@@ -2,11 +2,17 @@
 
 use tradewind_conformance::{Checked, Listed, Outcome, Report};
 
-use tradewind_cli::output::{Mood, Mood::Plain, Output};
+use tradewind_cli::output::{Cell, Column, Mood, Mood::Plain, Output};
 
 pub fn report(out: &Output, report: &Report) -> String {
     let mut parts = vec![out.table(
-        ["CHECK", "RESULT", "TIME", "ASKED", "SEEN"],
+        [
+            Column::new("CHECK").key(),
+            Column::new("RESULT").key(),
+            Column::new("TIME").right().spare(),
+            Column::new("ASKED").sentence(),
+            Column::new("SEEN").sentence().filled(),
+        ],
         report.checks.iter().map(|c| row(out, c)),
     )];
     parts.extend(
@@ -43,10 +49,17 @@ pub fn list(out: &Output, all: &[Listed]) -> String {
             out.cell(listed.asks, Plain),
         ]
     });
-    out.table(["KIND", "CHECK", "ASKED"], rows)
+    out.table(
+        [
+            Column::new("KIND").key(),
+            Column::new("CHECK").key(),
+            Column::new("ASKED").sentence(),
+        ],
+        rows,
+    )
 }
 
-fn row(out: &Output, checked: &Checked) -> [comfy_table::Cell; 5] {
+fn row(out: &Output, checked: &Checked) -> [Cell; 5] {
     let (word, mood) = match checked.outcome {
         Outcome::Passed => ("passed", Mood::Good),
         Outcome::Failed => ("FAILED", Mood::Bad),

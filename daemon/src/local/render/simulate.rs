@@ -1,8 +1,8 @@
 //! What a simulation has found.
 
 use tradewind_cli::{
-    output::{Mood::Plain, Output},
-    render::{number, place},
+    output::{Column, Mood::Plain, Output},
+    render::{money, number, place, span},
 };
 use tradewind_simulate::{Utilization, alibaba::Converted};
 
@@ -21,7 +21,7 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
     )];
     let q = &s.queue;
     let rows = [
-        ("simulated", s.time.to_string()),
+        ("simulated", span(s.time)),
         (
             "tasks",
             format!(
@@ -29,7 +29,7 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
                 t.total, t.ended, t.running, t.waiting, t.impossible, t.not_arrived
             ),
         ),
-        ("cost", s.cost.to_string()),
+        ("cost", money(s.cost)),
         ("cores", utilization(&s.cpu, "")),
         ("memory", utilization(&s.memory, " GiB")),
         ("accelerators", utilization(&s.accelerators, "")),
@@ -41,7 +41,10 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
             "waited",
             format!(
                 "half of the replicas at most {}, 90% {}, 99% {}, all {}",
-                q.waited_half, q.waited_90, q.waited_99, q.waited_longest
+                span(q.waited_half),
+                span(q.waited_90),
+                span(q.waited_99),
+                span(q.waited_longest)
             ),
         ),
         (
@@ -81,12 +84,21 @@ pub fn summary(out: &Output, printed: &Printed<'_>) -> String {
                 out.cell(place(&p.place.provider, &p.place.region), Plain),
                 out.cell(&p.place.size, Plain),
                 out.cell(&p.place.offer, Plain),
-                out.cell(number(p.replica_hours), Plain),
-                out.cell(p.cost, Plain),
+                out.number(p.replica_hours),
+                out.money(p.cost),
             ]
         });
         lines.push(String::new());
-        lines.push(out.table(["PLACE", "SIZE", "OFFER", "REPLICA HOURS", "COST"], rows));
+        lines.push(out.table(
+            [
+                Column::new("PLACE").key(),
+                Column::new("SIZE"),
+                Column::new("OFFER").spare(),
+                Column::new("REPLICA HOURS").right(),
+                Column::new("COST").right().key(),
+            ],
+            rows,
+        ));
         if let Some(more) = s.places.len().checked_sub(MOST_PLACES).filter(|n| *n > 0) {
             lines.push(format!("and {more} more places"));
         }

@@ -26,6 +26,8 @@ use tradewind_core::{
     units::{Bytes, Millis},
 };
 
+use super::progress::Progress;
+
 pub use child::run as compile_child;
 pub(crate) use protocol::{Answer, Order, Task};
 
@@ -45,6 +47,8 @@ pub struct Compiling {
     pub bounds: CompileBounds,
     /// None: in this process, without limits of time and memory. For those who know what they compile.
     pub program: Option<Program>,
+    /// Where those who wait see how far it is.
+    pub progress: Progress,
 }
 
 /// Why a process that compiles, or compares settings with a schema, gave no answer.

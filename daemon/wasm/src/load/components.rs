@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -93,6 +94,7 @@ impl Components {
             file,
             self.absent,
         )?;
+        let (_step, began) = (self.toolchain.progress().begin(), Instant::now());
         if let Some(compiler) = self.toolchain.compiler() {
             let answer = self
                 .toolchain
@@ -103,7 +105,10 @@ impl Components {
         // From the cache, or known to be no burden.
         let toolchain = self.toolchain.clone();
         let component = blocking(move || toolchain.component(digest, &bytes)).await?;
-        component.map_err(|e| Error::Compile { why: chain(&e) })
+        let component = component.map_err(|e| Error::Compile { why: chain(&e) })?;
+        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(component = %file.component, %instance, millis, "compiled");
+        Ok(component)
     }
 
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {

@@ -19,6 +19,9 @@ use super::instance_file::{self, InstanceFile};
 /// Looks at an open file and at the folders on the way to it.
 pub type Believes = fn(&fs::File, &Path) -> io::Result<()>;
 
+/// Components of the program's own: names and bytes.
+pub type Builtin = &'static [(&'static str, &'static [u8])];
+
 /// Where files are looked for, and which of them are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -29,6 +32,10 @@ pub(crate) struct Options {
     /// The largest component, in bytes.
     pub(crate) size_cap: u64,
     pub(crate) believes: Believes,
+    /// Components that need no file.
+    pub(crate) builtin: Builtin,
+    /// The instance of a built-in component that is there without a file, under the component's name.
+    pub(crate) at_hand: Option<InstanceName>,
 }
 
 /// One look at the folder.
@@ -136,7 +143,46 @@ pub(crate) fn scan(options: &Options) -> io::Result<Scan> {
             Err(e) => scan.problems.push((name, e.to_string())),
         }
     }
+    if let Some(name) = &options.at_hand
+        && !scan.instances.contains_key(name)
+        && let Some(component) = builtin(options, name.as_str())
+    {
+        let found = Found {
+            text: Vec::new(),
+            settings: Digest::of(b""),
+            file: Ok(InstanceFile::bare(&format!(
+                "{}{name}",
+                instance_file::BUILTIN
+            ))),
+            component,
+        };
+        scan.instances.insert(name.clone(), found);
+    }
     Ok(scan)
+}
+
+/// A component that needs no file.
+fn builtin(options: &Options, name: &str) -> Option<Component> {
+    let (_, bytes) = options.builtin.iter().find(|(known, _)| *known == name)?;
+    Some(Component::Read {
+        digest: Digest::of(bytes),
+        bytes: Arc::from(*bytes),
+    })
+}
+
+fn not_builtin(options: &Options, name: &str) -> String {
+    let known: Vec<&str> = options.builtin.iter().map(|(name, _)| *name).collect();
+    if known.is_empty() {
+        return format!(
+            "component \"{}{name}\" is not in this program: it was built without components",
+            instance_file::BUILTIN
+        );
+    }
+    format!(
+        "component \"{}{name}\" is not in this program: it has {}",
+        instance_file::BUILTIN,
+        known.join(", ")
+    )
 }
 
 /// None when the file has gone since it was listed.
@@ -210,6 +256,13 @@ fn component(
     if let Some(Some(known)) = read_already.get(name) {
         return known.clone();
     }
+    if let Some(own) = name.strip_prefix(instance_file::BUILTIN) {
+        let found = builtin(options, own).unwrap_or_else(|| Component::Missing {
+            why: not_builtin(options, own),
+        });
+        read_already.insert(name.to_owned(), Some(found.clone()));
+        return found;
+    }
     let size_cap = options.size_cap;
     let there = folders.iter().find_map(|folder| {
         match read(&folder.join(name), size_cap, options.believes) {
@@ -269,5 +322,54 @@ fn read(path: &Path, cap: u64, believes: Believes) -> io::Result<Content> {
         Ok(Content::Whole(bytes))
     } else {
         Ok(Content::Unsettled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILTIN: Builtin = &[("a", b"of a"), ("b", b"of b")];
+
+    fn bytes(scan: &Scan, name: &str) -> Result<String, String> {
+        match &scan.instances[&name.parse::<InstanceName>().unwrap()].component {
+            Component::Read { bytes, .. } => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            Component::Missing { why } => Err(why.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn what_is_built_in_needs_no_file_and_gives_way_to_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let options = Options {
+            folder: folder.path().to_owned(),
+            components: None,
+            size_cap: 1 << 20,
+            believes: |_, _| Ok(()),
+            builtin: BUILTIN,
+            at_hand: Some("a".parse().unwrap()),
+        };
+        put("mine.toml", "component = \"builtin:b\"");
+        put("odd.toml", "component = \"builtin:c\"");
+        let found = scan(&options).unwrap();
+        assert_eq!(found.instances.len(), 3);
+        assert_eq!(bytes(&found, "a").unwrap(), "of a");
+        assert_eq!(bytes(&found, "mine").unwrap(), "of b");
+        let why = bytes(&found, "odd").unwrap_err();
+        assert!(
+            why.contains("\"builtin:c\"") && why.contains("it has a, b"),
+            "{why}"
+        );
+
+        put("a.wasm", "of a file");
+        assert_eq!(bytes(&scan(&options).unwrap(), "a").unwrap(), "of a file");
+        let without = Options {
+            at_hand: None,
+            ..options
+        };
+        std::fs::remove_file(folder.path().join("a.wasm")).unwrap();
+        assert_eq!(scan(&without).unwrap().instances.len(), 2);
     }
 }

@@ -10,6 +10,9 @@ use tradewind_core::{
 /// The largest instance file, in bytes.
 pub(crate) const SIZE_CAP: u64 = 1 << 20;
 
+/// How a component of the program's own is named, before its name.
+pub(crate) const BUILTIN: &str = "builtin:";
+
 /// The text is no instance file.
 #[derive(Debug, thiserror::Error)]
 #[allow(
@@ -21,7 +24,9 @@ pub enum Error {
     NotText,
     #[error("the instance file is not valid: {0}")]
     Syntax(String),
-    #[error("component is \"{0}\": use the name of a file in the plugin folder that ends in .wasm")]
+    #[error(
+        "component is \"{0}\": use the name of a file in the plugin folder that ends in .wasm, or builtin:NAME"
+    )]
     Component(String),
     #[error("settings.{path} is not a number that JSON can hold")]
     Number { path: String },
@@ -32,7 +37,7 @@ pub enum Error {
 /// One configured use of a component.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InstanceFile {
-    /// A file name in the plugin folder, or in that of further components.
+    /// A file name in the plugin folder, or in that of further components; or `builtin:NAME`.
     pub(crate) component: String,
     /// Whose deployments may be placed there, or may name the policy.
     pub(crate) namespaces: Spaces,
@@ -98,7 +103,9 @@ impl InstanceFile {
             toml::from_str(text).map_err(|e| Error::Syntax(one_line(&e, text)))?;
         let plain =
             !document.component.contains(['/', '\\']) && !document.component.starts_with('.');
-        if !plain || !document.component.ends_with(".wasm") {
+        let named =
+            document.component.ends_with(".wasm") || document.component.starts_with(BUILTIN);
+        if !plain || !named {
             return Err(Error::Component(document.component));
         }
         document

@@ -11,6 +11,7 @@ use wasmtime::component::Component;
 use super::{
     cache::Code,
     compiler::{self, Answer, Compiler, Compiling, Task},
+    progress::Progress,
     survey,
 };
 use crate::{
@@ -74,6 +75,7 @@ pub(crate) struct Toolchain {
     bounds: Arc<CompileBounds>,
     /// None: this process compiles.
     compiler: Option<Compiler>,
+    progress: Progress,
 }
 
 impl Toolchain {
@@ -89,12 +91,17 @@ impl Toolchain {
             core_dumps: options.core_dumps,
             cache: code.as_ref().map(Code::cache),
         })?;
-        let Compiling { bounds, program } = options.compiling;
+        let Compiling {
+            bounds,
+            program,
+            progress,
+        } = options.compiling;
         Ok(Self {
             engine,
             code: code.map(Arc::new),
             compiler: program.map(|program| Compiler::new(program, bounds.clone())),
             bounds: Arc::new(bounds),
+            progress,
         })
     }
 
@@ -108,6 +115,10 @@ impl Toolchain {
 
     pub(super) fn compiler(&self) -> Option<&Compiler> {
         self.compiler.as_ref()
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// Looks a component over. Blocks.

@@ -161,6 +161,17 @@ impl Committer {
         }
     }
 
+    /// Versions of these are being loaded from now on, and of no others.
+    pub(super) fn compiling<'a>(&mut self, these: impl IntoIterator<Item = &'a InstanceName>) {
+        self.instances.compiling(these);
+        self.publish(Change::Views);
+    }
+
+    /// Nothing is being loaded any more.
+    pub(super) fn settled(&mut self) {
+        self.instances.compiling([]);
+    }
+
     /// Has a version that has proved good serve.
     pub(super) async fn activate(&mut self, instance: &InstanceName, version: Version, kept: Kept) {
         let id = version.identity.clone();

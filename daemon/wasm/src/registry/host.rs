@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tradewind_core::{
+    names::InstanceName,
     plugin::{Plugins, Snapshot},
     units::Bytes,
     vital,
@@ -24,7 +25,7 @@ use crate::{
     history::store::HistoryStore,
     load::{
         compiler::Compiling,
-        folder::{self, Believes},
+        folder::{self, Believes, Builtin},
         loader::Loader,
         toolchain::{self, Toolchain},
         watch::Watch,
@@ -66,6 +67,10 @@ pub struct Options {
     pub compiling: Compiling,
     /// Whether a file that is open, found at this path, may be believed: components and instance files decide what is done. Default: yes.
     pub believes: Believes,
+    /// Components that need no file: an instance file names one by `builtin:NAME`. Default: none.
+    pub builtin: Builtin,
+    /// The instance of a built-in component that is there without any file. Default: none.
+    pub at_hand: Option<InstanceName>,
 }
 
 /// Why the plugin host can't start.
@@ -121,6 +126,8 @@ impl Options {
             core_dumps: 0,
             compiling: Compiling::default(),
             believes: |_, _| Ok(()),
+            builtin: &[],
+            at_hand: None,
         }
     }
 }
@@ -168,6 +175,8 @@ impl Host {
             components: options.components.clone(),
             size_cap: options.size_cap.0,
             believes: options.believes,
+            builtin: options.builtin,
+            at_hand: options.at_hand.clone(),
         };
         let reconciler = Reconciler::new(folder, jobs.clone(), ending.clone());
         // Watched before the first look, so that no change falls between them.

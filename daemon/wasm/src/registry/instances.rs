@@ -24,6 +24,8 @@ pub(super) struct Slot {
     active: Option<Arc<Version>>,
     history: History,
     rejection: Option<Rejection>,
+    /// A version is being loaded.
+    compiling: bool,
     /// What the folder held at the last look, when it was readable.
     folder: Option<Pair>,
     stats: Arc<Stats>,
@@ -155,6 +157,16 @@ impl Instances {
         slot.history.open().filter(|_| slot.active.is_none())
     }
 
+    /// Versions of these, and of no others, are being loaded.
+    pub(super) fn compiling<'a>(&mut self, these: impl IntoIterator<Item = &'a InstanceName>) {
+        self.slots
+            .values_mut()
+            .for_each(|slot| slot.compiling = false);
+        for instance in these {
+            self.slot(instance).compiling = true;
+        }
+    }
+
     /// The folder holds this of it, whole.
     pub(super) fn found(
         &mut self,
@@ -206,8 +218,10 @@ impl Instances {
                 && old.reason == rejection.reason
         };
         if slot.rejection.as_ref().is_some_and(same) {
+            slot.compiling = false;
             return false;
         }
+        slot.compiling = false;
         slot.rejection = Some(rejection);
         true
     }
@@ -223,6 +237,7 @@ impl Instances {
         let slot = self.slot(instance);
         let id = version.identity.clone();
         slot.gate = Some((version.limits.concurrency, version.gate.clone()));
+        slot.compiling = false;
         slot.active = Some(Arc::new(version));
         if origin == Origin::Folder {
             slot.no_longer_refused();
@@ -324,6 +339,7 @@ impl Slot {
         let refused_now = self.rejection.as_ref().is_some_and(|r| r.current);
         let state = match active {
             Some(_) => PluginState::Active,
+            None if self.compiling => PluginState::Compiling,
             None if self.census.alive() > 0 => PluginState::Draining,
             None if refused_now => PluginState::Rejected,
             None => PluginState::Removed,
@@ -332,6 +348,7 @@ impl Slot {
         PluginView {
             instance: instance.clone(),
             state,
+            compiling: self.compiling,
             pinned: self.history.pin.is_some(),
             kind: about.map(|a| a.kind),
             identity: active.map(|v| (*v.identity).clone()),

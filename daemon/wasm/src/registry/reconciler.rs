@@ -48,7 +48,7 @@ pub(super) enum Cause {
     Start,
 }
 
-/// How long a start waits for plugins that load.
+/// How long a start waits for the next plugin that loads.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) struct Reconciler {
@@ -120,8 +120,12 @@ impl Reconciler {
                 Examined::Recall(pair) => jobs.extend(self.kept(committer, &instance, pair).await),
             }
         }
-        let patience = (cause == Cause::Start).then(|| Instant::now() + PATIENCE);
+        if !jobs.is_empty() {
+            committer.compiling(jobs.iter().map(|job| &job.candidate.instance));
+        }
+        let patience = (cause == Cause::Start).then_some(PATIENCE);
         unsettled |= !self.load_all(committer, jobs, patience, &mut report).await;
+        committer.settled();
         (report.version, report.problems) = committer.looked();
         Ok(Looked { report, unsettled })
     }
@@ -131,7 +135,7 @@ impl Reconciler {
         &self,
         committer: &mut Committer,
         mut jobs: Vec<Job>,
-        patience: Option<Instant>,
+        patience: Option<Duration>,
         report: &mut ReloadReport,
     ) -> bool {
         while !jobs.is_empty() {
@@ -139,9 +143,10 @@ impl Reconciler {
             let mut running: FuturesUnordered<_> =
                 jobs.drain(..).map(|job| self.jobs.run(job)).collect();
             loop {
+                let last = Instant::now();
                 let late = async {
                     match patience {
-                        Some(patience) => sleep_until(patience).await,
+                        Some(patience) => sleep_until(last + patience).await,
                         None => std::future::pending().await,
                     }
                 };

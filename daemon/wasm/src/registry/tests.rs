@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tradewind_api::{PluginView, ReloadReport};
+use tradewind_api::{PluginState, PluginView, ReloadReport};
 use tradewind_core::{
     canary::Terms,
     capability::Clock,
@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// `good-1` loads and answers, `failing-1` loads and fails, anything else does not load.
+/// `good-1` loads and answers, `good-slow-1` takes a second to load, `failing-1` loads and fails, anything else does not load.
 struct Bytes;
 
 struct Fake {
@@ -48,6 +48,9 @@ impl Load for Bytes {
     async fn load(&self, candidate: Candidate) -> Result<Version, Error> {
         let bytes = String::from_utf8_lossy(&candidate.component).into_owned();
         let fails = bytes.starts_with("failing");
+        if bytes.starts_with("good-slow") {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         if !fails && !bytes.starts_with("good") {
             return Err(Error::NotComponent { why: bytes });
         }
@@ -157,6 +160,8 @@ impl Bench {
             components: None,
             size_cap: 1 << 20,
             believes: |_, _| Ok(()),
+            builtin: &[],
+            at_hand: None,
         };
         Self {
             committer: Committer::new(
@@ -275,6 +280,31 @@ async fn a_bad_file_displaces_no_good_version() {
     let mut bench = Bench::start(&folders);
     let report = bench.look(Cause::Start).await;
     assert_eq!((report.rejected.len(), &*bench.serves()), (1, "good-1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_says_while_it_is_compiled() {
+    let folders = Folders::new();
+    let mut bench = Bench::start(&folders);
+    let registry = bench.registry.clone();
+    let meanwhile = async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        registry.load().contents.view(&p()).unwrap()
+    };
+    folders.put("good-slow-1");
+    let (_, view) = tokio::join!(bench.look(Cause::Hint), meanwhile());
+    assert_eq!((view.state, view.compiling), (PluginState::Compiling, true));
+    let view = bench.view();
+    assert_eq!((view.state, view.compiling), (PluginState::Active, false));
+
+    folders.put("good-slow-2");
+    let (_, view) = tokio::join!(bench.look(Cause::Hint), meanwhile());
+    assert_eq!((view.state, view.compiling), (PluginState::Active, true));
+    assert_eq!(&*view.summary, "good-slow-1", "it goes on");
+    assert_eq!(
+        (&*bench.serves(), bench.view().compiling),
+        ("good-slow-2", false)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -363,6 +363,7 @@ pub(crate) fn allocation() -> tradewind_core::workload::Allocation {
             scaling: None,
             labels: Labels::new(),
             extensions: std::collections::BTreeMap::new(),
+            restart: 0,
         },
         offer: ChosenOffer {
             id: "small".to_owned(),

@@ -87,6 +87,8 @@ impl Daemon {
             .args(arguments)
             .stdin(Stdio::null())
             .env_remove("TRADEWIND_TOKEN")
+            // Tables have the times of the reader's zone.
+            .env("TZ", "UTC")
             .env("TRADEWIND_CONFIG", self.folder.path().join("config.toml"));
         Ok(command.output()?)
     }
@@ -134,6 +136,16 @@ impl Daemon {
         let (status, text) = (response.status(), response.text().await?);
         ensure!(status.is_success(), "GET {path}: {status}: {text}");
         Ok(serde_json::from_str(&text)?)
+    }
+
+    /// The items of a list.
+    ///
+    /// # Errors
+    /// As `get`, and when it is no list.
+    pub async fn list(&self, path: &str) -> Result<Value> {
+        let mut page = self.get(path).await?;
+        ensure!(page["items"].is_array(), "GET {path}: no list: {page}");
+        Ok(page["items"].take())
     }
 
     /// Stores a manifest.
@@ -203,6 +215,23 @@ impl Daemon {
     ) -> Result<Value> {
         self.eventually(format!("{path} is {what}"), async || {
             let seen = self.get(path).await?;
+            Ok(when(wanted(&seen), seen))
+        })
+        .await
+    }
+
+    /// Waits until the items of a list are as wanted.
+    ///
+    /// # Errors
+    /// As [`eventually`].
+    pub async fn until_list(
+        &self,
+        path: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        self.eventually(format!("{path} is {what}"), async || {
+            let seen = self.list(path).await?;
             Ok(when(wanted(&seen), seen))
         })
         .await

@@ -34,7 +34,8 @@ async fn remove(daemon: &Daemon) -> Result<()> {
         let url = daemon.url("/v1/deployments");
         let answer = http.get(url).bearer_auth(&token).send().await?;
         let (status, text) = (answer.status(), answer.text().await?);
-        let left: Vec<Value> = serde_json::from_str(&text).unwrap_or_default();
+        let page: Value = serde_json::from_str(&text).unwrap_or_default();
+        let left = page["items"].as_array().cloned().unwrap_or_default();
         for deployment in left.iter().filter(|d| d["status"] != "deleting") {
             let name = |key: &str| deployment[key].as_str().unwrap_or_default();
             let (name, namespace) = (name("name"), name("namespace"));

@@ -30,11 +30,29 @@ impl Events {
         self.place.as_deref()
     }
 
+    /// The next message, whatever its name is, with its name.
+    ///
+    /// # Errors
+    /// As `next`.
+    pub async fn named(&mut self) -> Result<(String, Value)> {
+        tokio::time::timeout(PATIENCE, self.read_named())
+            .await
+            .context("no further event")?
+    }
+
     async fn read(&mut self) -> Result<Value> {
+        let (name, event) = self.read_named().await?;
+        ensure!(name == "event", "{event}");
+        Ok(event)
+    }
+
+    async fn read_named(&mut self) -> Result<(String, Value)> {
         loop {
             while let Some(message) = self.message() {
                 if let Some(event) = event(&message)? {
-                    self.place = fields(&message, "id").next().map(str::to_owned);
+                    if let Some(place) = fields(&message, "id").next() {
+                        self.place = Some(place.to_owned());
+                    }
                     return Ok(event);
                 }
             }
@@ -81,16 +99,14 @@ fn fields<'a>(message: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> 
 }
 
 /// The event of a message; none in a comment, which only keeps the connection.
-fn event(message: &str) -> Result<Option<Value>> {
+fn event(message: &str) -> Result<Option<(String, Value)>> {
     let data: String = fields(message, "data").collect();
     if data.is_empty() {
         return Ok(None);
     }
-    ensure!(
-        fields(message, "event").all(|name| name == "event"),
-        "{data}"
-    );
-    Ok(Some(serde_json::from_str(&data)?))
+    let name = fields(message, "event").next().unwrap_or("event");
+    ensure!(name != "error", "{data}");
+    Ok(Some((name.to_owned(), serde_json::from_str(&data)?)))
 }
 
 impl Daemon {
@@ -99,8 +115,16 @@ impl Daemon {
     /// # Errors
     /// When the daemon does not send them.
     pub async fn events(&self, after: Option<&str>) -> Result<Events> {
-        let url = self.url("/v1/events?follow=true&limit=10000");
-        let mut request = self.http.get(url);
+        self.stream("/v1/events?follow=true&limit=10000", after)
+            .await
+    }
+
+    /// A stream of whatever events, behind a place if one is given.
+    ///
+    /// # Errors
+    /// When the daemon does not send them.
+    pub async fn stream(&self, path: &str, after: Option<&str>) -> Result<Events> {
+        let mut request = self.http.get(self.url(path));
         if let Some(place) = after {
             request = request.header("last-event-id", place);
         }
@@ -127,7 +151,7 @@ impl Daemon {
     /// # Errors
     /// When the daemon does not list them.
     pub async fn reasons(&self, path: &str) -> Result<Vec<String>> {
-        let events = self.get(&format!("{path}?limit=10000")).await?;
+        let events = self.list(&format!("{path}?limit=10000")).await?;
         let reasons = events.as_array().into_iter().flatten();
         Ok(reasons
             .filter_map(|event| event["reason"].as_str().map(str::to_owned))
@@ -142,7 +166,7 @@ mod tests {
     #[test]
     fn a_message_is_an_event_a_comment_or_a_problem() {
         let told = event("event: event\ndata: {\"reason\":\"Done\"}\nid: 7\n\n").unwrap();
-        assert_eq!(told.unwrap()["reason"], "Done");
+        assert_eq!(told.unwrap().1["reason"], "Done");
         assert_eq!(event(":\n\n").unwrap(), None);
         assert!(event("event: error\ndata: {\"status\":410}\n\n").is_err());
     }

@@ -22,11 +22,36 @@ pub struct OneOf<C>(Vec<C>);
 
 /// A text that names none of the values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{value}\" is not {what}: use {}", known.join(", "))]
+#[error("\"{value}\" is not {what}: {}", remedy(value, known))]
 pub struct UnknownChoice {
     value: String,
     what: &'static str,
     known: Vec<&'static str>,
+}
+
+/// More names than these are too many to be read: those that are most alike are named then.
+const READABLE: usize = 12;
+const ALIKE: usize = 3;
+
+fn remedy(value: &str, known: &[&str]) -> String {
+    if known.len() <= READABLE {
+        return format!("use {}", known.join(", "));
+    }
+    let value = value.to_ascii_lowercase();
+    let mut by_distance: Vec<(usize, &str)> = known
+        .iter()
+        .map(|name| {
+            let distance = strsim::damerau_levenshtein(&value, &name.to_ascii_lowercase());
+            (distance, *name)
+        })
+        .collect();
+    by_distance.sort();
+    let alike: Vec<&str> = by_distance
+        .iter()
+        .take(ALIKE)
+        .map(|(_, name)| *name)
+        .collect();
+    format!("the most alike are {}", alike.join(", "))
 }
 
 impl<C: Choice> OneOf<C> {

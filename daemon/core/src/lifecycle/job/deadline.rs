@@ -63,8 +63,7 @@ pub fn begun<'a>(
                 || r.is_over()
         };
         let same = |r: &&AllocationRecord| {
-            let mine =
-                r.task == task.name && r.target == task.target && r.intent.generation >= task.since;
+            let mine = r.task == task.name && r.target == task.target && r.intent.is_of(task.since);
             mine && !plan::needs_new_replicas(&r.intent.workload, &task.workload)
         };
         let going = all.clone().filter(same).filter(goes);
@@ -78,7 +77,8 @@ pub fn begun<'a>(
                 task: task.name.clone(),
                 target: task.target.clone(),
                 version: version(&task.workload),
-                since: task.since,
+                since: task.since.generation,
+                run: task.since.run,
                 at,
                 place: plan::placement_of(r),
             }),

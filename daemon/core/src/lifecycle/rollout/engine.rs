@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Drain, Progress, Strategy, Update, Verdict};
+use super::{Drain, Hold, Progress, Strategy, Update, Verdict};
 use crate::base::units::{Instant, Millis};
 
 /// An allocation, as far as an update is concerned.
@@ -85,6 +85,8 @@ pub struct Task<'a> {
     pub promoted: u32,
     /// Every blue-green task of the deployment is prepared.
     pub switch: bool,
+    /// Someone has stopped the update for now: it takes no further step, and nothing that runs goes.
+    pub paused: bool,
 }
 
 /// What a group shall be now.
@@ -140,13 +142,20 @@ pub fn prepared(task: &Task<'_>) -> bool {
 pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves {
     let mut groups = task.groups.clone();
     let mut again = None;
+    progress.hold = task
+        .paused
+        .then(|| progress.hold.unwrap_or_else(|| hold(&groups)));
     let standing = bounds(task, strategy(task, &groups), &groups, progress, now);
     give_back(&mut groups, &standing);
     for group in &mut groups {
         finish_drain(group, task.update.drain, now, &mut again);
     }
     let strategy = strategy(task, &groups);
-    let holding = stage(task, strategy, &groups, progress, now, &mut again);
+    let holding = if task.paused {
+        None
+    } else {
+        stage(task, strategy, &groups, progress, now, &mut again)
+    };
     let bounds = bounds(task, strategy, &groups, progress, now);
     let before = groups.clone();
     let crowded = grow(task, &mut groups, &bounds);
@@ -180,6 +189,21 @@ pub fn advance(task: &Task<'_>, progress: &mut Progress, now: Instant) -> Moves 
         verdict,
         again,
         crowded,
+    }
+}
+
+/// What there is when an update is paused.
+fn hold(groups: &[Group]) -> Hold {
+    let sum = |of: fn(&Group) -> u32, which: fn(&Group) -> bool| {
+        groups
+            .iter()
+            .filter(|g| which(g))
+            .map(of)
+            .fold(0, u32::saturating_add)
+    };
+    Hold {
+        new: sum(|g| g.replicas, |g| g.current),
+        old: sum(Group::serving, Group::goes),
     }
 }
 
@@ -276,6 +300,26 @@ fn cap(weight: u32, n: u32) -> u32 {
 }
 
 fn bounds(
+    task: &Task<'_>,
+    strategy: Strategy,
+    groups: &[Group],
+    progress: &Progress,
+    now: Instant,
+) -> Bounds {
+    let running = running_bounds(task, strategy, groups, progress, now);
+    match progress.hold {
+        None => running,
+        Some(hold) => Bounds {
+            new: running.new.min(hold.new),
+            old: running.old.max(hold.old),
+            protect: running.protect || strategy == Strategy::BlueGreen,
+            ..running
+        },
+    }
+}
+
+/// What a strategy allows an update that is not paused.
+fn running_bounds(
     task: &Task<'_>,
     strategy: Strategy,
     groups: &[Group],

@@ -18,6 +18,7 @@ struct World {
     progress: Progress,
     now: Instant,
     promoted: u32,
+    paused: bool,
 }
 
 fn group(generation: u64, current: bool, wanted: u32, replicas: u32) -> Group {
@@ -50,6 +51,7 @@ impl World {
             progress,
             now: Instant(0),
             promoted: 0,
+            paused: false,
         }
     }
 
@@ -65,6 +67,7 @@ impl World {
             room: Default::default(),
             promoted: self.promoted,
             switch: false,
+            paused: self.paused,
         };
         task.switch = prepared(&task);
         task
@@ -214,6 +217,50 @@ proptest! {
         let before = w.groups.clone();
         w.look();
         prop_assert_eq!(w.groups, before);
+    }
+
+    /// Whenever an update is paused, whatever comes and fails: what runs goes on, nothing more is replaced, and what is lost of the new
+    /// version comes back. Once it goes on, it reaches its goal.
+    #[test]
+    fn a_paused_update_takes_no_step_and_keeps_what_runs(
+        n in 1u32..7, update in update(), before in 0usize..20,
+        happenings in proptest::collection::vec((0u8..4, 0u32..12), 0..40),
+    ) {
+        let mut w = World::updating(n, n, update);
+        w.settle(before);
+        for i in 0..2 {
+            w.carry_out(i);
+        }
+        w.paused = true;
+        w.look();
+        let hold = w.progress.hold.expect("it is paused");
+        let step = (w.progress.step, w.progress.switched);
+        for (what, k) in happenings {
+            match what {
+                0 => w.carry_out(1),
+                1 => w.now = w.now.plus(Millis(u64::from(k))),
+                2 => w.promoted += 1,
+                // The place of a new replica is lost, and its replacement begins from nothing.
+                _ if w.groups[1].replicas > 0 => {
+                    w.groups[1].replicas -= 1;
+                    w.groups[1].held = w.groups[1].replicas;
+                    w.groups[1].ready.clear();
+                }
+                _ => {}
+            }
+            w.look();
+            prop_assert!(w.groups[1].replicas <= hold.new, "{:?} {hold:?}", w.groups);
+            let old = &w.groups[0];
+            let serving = old.drain.map_or(old.replicas, |drain| drain.to.min(old.replicas));
+            prop_assert!(serving >= hold.old, "{:?} {hold:?}", w.groups);
+            prop_assert_eq!((w.progress.step, w.progress.switched), step);
+        }
+        w.carry_out(1);
+        w.look();
+        prop_assert_eq!(w.groups[1].replicas, hold.new.min(n), "what was lost comes back: {:?}", w.groups);
+        w.paused = false;
+        prop_assert!(w.settle(200).is_some(), "{:?} {:?}", w.groups, w.progress);
+        prop_assert!(w.progress.hold.is_none() && w.groups[1].replicas == n);
     }
 
     /// What is created has room.
@@ -431,6 +478,40 @@ impl World {
             self.look().verdict == Verdict::Done
         })
     }
+}
+
+#[test]
+fn a_pause_counts_against_no_deadline_and_ends_with_a_failure() {
+    let told = |sick: Option<&str>| Told {
+        verdict: Verdict::Progressing,
+        moved: Instant(0),
+        deadline: Millis(10),
+        sick: sick.map(str::to_owned),
+        lacks: None,
+    };
+    let task = Progress {
+        since: Some(Instant(3)),
+        ..Progress::new("web".parse().expect("a name"), None, Instant(0))
+    };
+    let mut rollout = Rollout::new(2, Some(1), Cause::Put, Instant(0));
+    rollout.tasks = vec![task];
+    assert!(rollout.pause("token:ann", Instant(5)) && !rollout.pause("token:bob", Instant(6)));
+    assert_eq!(
+        rollout.judge(&[told(None)], Instant(1_000)),
+        (Standing::Same, None)
+    );
+    let mut sick = rollout.clone();
+    assert_eq!(
+        sick.judge(&[told(Some("it ends"))], Instant(1_000)).0,
+        Standing::Failed("it ends".to_owned())
+    );
+    assert!(sick.paused.is_none() && !sick.resume(Instant(1_001)));
+    assert!(rollout.resume(Instant(1_005)) && !rollout.resume(Instant(1_006)));
+    assert_eq!(
+        (rollout.tasks[0].since, rollout.tasks[0].moved),
+        (Some(Instant(1_003)), Instant(1_005)),
+        "a step's hold goes on where it was"
+    );
 }
 
 #[test]

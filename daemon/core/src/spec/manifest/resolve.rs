@@ -2,7 +2,7 @@
 
 use super::{
     AffinitySpec, EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec,
-    ResourcesSpec, Service, StopSpec, UpdateSpec, VolumeSpec, recovery,
+    ResourcesSpec, ScheduleLong, ScheduleSpec, Service, StopSpec, UpdateSpec, VolumeSpec, recovery,
 };
 use crate::{
     base::{
@@ -51,8 +51,31 @@ pub struct Resolved {
     pub hedge: Option<hedge::Policy>,
     /// What else is expected of it, for policies.
     pub expected: Expected,
-    /// Allocations of earlier generations belong to earlier runs of it, and count for nothing. 0: all count.
-    pub since: u64,
+    /// What is of earlier runs counts for nothing.
+    pub since: Since,
+    /// When it runs. None: once.
+    pub schedule: Option<ScheduleLong>,
+}
+
+/// The run of a job that counts: what was made for an earlier one belongs to that one. The default is the first, for which all counts.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Since {
+    /// The deployment's generation that asked for it to run again.
+    pub generation: u64,
+    /// The number of its run by its schedule.
+    pub run: u64,
 }
 
 /// The place that a target pins a task to.
@@ -145,7 +168,8 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
                 egress: service.egress.unwrap_or_default(),
                 request_rate: service.request_rate,
             },
-            since: 0,
+            since: Since::default(),
+            schedule: None,
         };
         out.extend(at_targets(manifest, base));
     }
@@ -177,7 +201,8 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
                 drain: Millis(0),
                 ..Update::default()
             },
-            since: 0,
+            since: Since::default(),
+            schedule: job.schedule.as_ref().map(ScheduleSpec::long),
         });
     }
     out
@@ -300,6 +325,7 @@ macro_rules! workload {
                 .iter()
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
+            restart: 0,
         }
     }};
 }

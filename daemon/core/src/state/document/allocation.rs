@@ -134,6 +134,7 @@ mod tests {
                 takes: Some(Millis(60_000)),
                 replicas: 2,
                 generation: 9,
+                run: 0,
                 workload: workload(),
                 need: minimal().intent.need,
                 decision: Some("d-1".parse().unwrap()),
@@ -222,6 +223,7 @@ mod tests {
                 takes: None,
                 replicas: 2,
                 generation: 1,
+                run: 0,
                 workload: workload(),
                 need: "sha256:c08f5754b23fde8cda735fd37ca863cc03f7515fa65d4cc45663ecb1aea0488b"
                     .parse()
@@ -256,7 +258,7 @@ mod tests {
             let read: AllocationRecord = from_slice(text.as_bytes()).unwrap();
             assert_eq!(read, record);
             let written = to_vec(&record).unwrap();
-            assert!(written.starts_with(br#"{"v":2,"#));
+            assert!(written.starts_with(br#"{"v":3,"#));
             assert_eq!(from_slice::<AllocationRecord>(&written).unwrap(), record);
         }
     }
@@ -265,7 +267,8 @@ mod tests {
     fn the_step_makes_the_parts_that_are_written() {
         let text = FULL.replace("WORKLOAD", WORKLOAD);
         let mut stepped = super::in_parts(serde_json::from_str(&text).unwrap()).unwrap();
-        stepped["v"] = json!(2);
+        // The step after it changes nothing.
+        stepped["v"] = json!(3);
         let written: serde_json::Value = serde_json::from_slice(&to_vec(&full()).unwrap()).unwrap();
         assert_eq!(stepped, written, "no field is left at the top");
     }

@@ -13,10 +13,11 @@ use crate::{
         plan::stored::{PLANS, PlanRecord},
         quality::Stored,
         record::{
-            ALLOCATIONS, AllocationRecord, DECISIONS, DEPLOYMENTS, DeploymentRecord, EVENTS, HELD,
-            HeldRecord, IMAGES, INPUT_SIZES, INSTALLATION, InputSize, InstallationRecord, LEDGERS,
-            LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord, RESTORED,
-            REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
+            ALLOCATIONS, AllocationRecord, DAEMON, DECISIONS, DEPLOYMENTS, DaemonRecord,
+            DeploymentRecord, EVENTS, HELD, HeldRecord, IMAGES, INPUT_SIZES, INSTALLATION,
+            InputSize, InstallationRecord, LEDGERS, LedgerRecord, MEASURES, NAMESPACES,
+            NamespaceRecord, ORPHANS, OrphanRecord, RESTORED, REVISIONS, Restored, RevisionRecord,
+            SEGMENTS, SHADOWS, ShadowRecord,
         },
     },
 };
@@ -26,6 +27,7 @@ use crate::{
 pub const KINDS: &[(&str, u32)] = &[
     (INSTALLATION, InstallationRecord::VERSION),
     (RESTORED, Restored::VERSION),
+    (DAEMON, DaemonRecord::VERSION),
     (DEPLOYMENTS, DeploymentRecord::VERSION),
     (REVISIONS, RevisionRecord::VERSION),
     (ALLOCATIONS, AllocationRecord::VERSION),
@@ -47,7 +49,12 @@ pub const KINDS: &[(&str, u32)] = &[
 
 impl Document for InstallationRecord {}
 impl Document for Restored {}
-impl Document for DeploymentRecord {}
+impl Document for DaemonRecord {}
+/// Version 2 knows pauses, restarts and schedules: an older daemon would let a paused update go on, and run jobs at other times.
+impl Document for DeploymentRecord {
+    const VERSION: u32 = 2;
+}
+
 impl Document for RevisionRecord {}
 impl Document for HeldRecord {}
 impl Document for Pins {}
@@ -63,8 +70,9 @@ impl Document for ShadowRecord {}
 impl Document for OrphanRecord {}
 impl Document for TokenRecord {}
 
+/// Version 3 has the restart that a workload belongs to; without it, there was none.
 impl Document for AllocationRecord {
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     fn upgrade(from: u32, document: Value) -> Result<Value, String> {
         match from {
@@ -101,6 +109,7 @@ const _: () = {
     apart!(
         InstallationRecord,
         Restored,
+        DaemonRecord,
         DeploymentRecord,
         RevisionRecord,
         AllocationRecord,

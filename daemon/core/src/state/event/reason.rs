@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::list::Choice;
+
 macro_rules! reasons {
     ($($(#[doc = $meaning:literal])+ $name:ident,)+) => {
         /// What kind of thing has happened.
@@ -44,6 +46,18 @@ reasons! {
     RolledBack,
     /// A job is to run once more.
     JobRerun,
+    /// The replicas of services are to be replaced by new ones of the same manifest.
+    DeploymentRestarted,
+    /// A run of a job with a schedule begins.
+    JobRunStarted,
+    /// A run of a job with a schedule has ended with success.
+    JobRunSucceeded,
+    /// A run of a job with a schedule has failed.
+    JobRunFailed,
+    /// The time of a run has come while the one before it goes on: it is left out.
+    JobRunSkipped,
+    /// A run could have begun only after its deadline: it is left out.
+    JobRunMissed,
 
     /// A roll-out goes on.
     RolloutProgressing,
@@ -51,6 +65,10 @@ reasons! {
     RolloutWaiting,
     /// A step of a roll-out has been promoted.
     RolloutPromoted,
+    /// A roll-out has been stopped for now; what runs goes on.
+    RolloutPaused,
+    /// A roll-out that was paused goes on.
+    RolloutResumed,
     /// Requests go to the new replicas; the old ones are kept for a while.
     RolloutSwitched,
     /// Everything that a generation asks for runs.
@@ -220,6 +238,21 @@ reasons! {
     RestoreConfirmed,
     /// The daemon lacks something that it needs from the machine.
     DaemonExhausted,
+    /// The daemon has started.
+    DaemonStarted,
+    /// The daemon is stopping, as it was told to; what runs for deployments goes on.
+    DaemonStopped,
+    /// The daemon runs with another version than when it started last.
+    DaemonUpgraded,
+}
+
+impl Choice for Reason {
+    const WHAT: &'static str = "a reason of events";
+    const ALL: &'static [Self] = Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
 }
 
 impl fmt::Display for Reason {
@@ -232,6 +265,16 @@ impl fmt::Display for Reason {
 mod tests {
     use super::*;
     use crate::ports::audit;
+
+    #[test]
+    fn a_mistyped_reason_is_answered_with_those_that_are_alike() {
+        use crate::base::list::OneOf;
+        let wanted: OneOf<Reason> = "RolloutFailed,RolledBack".parse().unwrap();
+        assert!(wanted.has(Reason::RolledBack) && !wanted.has(Reason::RolloutDone));
+        let error = "rolloutfail".parse::<OneOf<Reason>>().unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("alike are RolloutFailed,"), "{told}");
+    }
 
     #[test]
     fn the_chain_knows_the_word_for_its_own_cuts() {

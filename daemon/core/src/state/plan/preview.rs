@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{
+        difference::Changed,
         names::{DeploymentName, InstanceName, Namespace, TaskName},
-        units::MicroUsd,
+        units::{Instant, MicroUsd},
         version::Identity,
     },
     spec::manifest::Target,
@@ -28,11 +29,20 @@ pub struct Preview {
         with = "crate::state::forms::identity::optional"
     )]
     pub policy: Option<Identity>,
+    /// What becomes of the deployment: created, updated, kept or destroyed. Absent: the plan was stored before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ChangeAction>,
+    /// Fields of the manifest that change, values of variables hidden. Empty for a new deployment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Changed>,
     /// What changes, allocation by allocation.
     pub changes: Vec<PlannedChange>,
     /// Tasks whose number of copies follows their load.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scales: Vec<ScaleBounds>,
+    /// Jobs that run by a schedule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<PlannedSchedule>,
     /// Replicas that have no place.
     pub unplaced: Vec<Unplaced>,
     /// What the deployment costs per hour before.
@@ -41,6 +51,12 @@ pub struct Preview {
     pub hourly_after: MicroUsd,
     /// For the tasks' whole estimated durations.
     pub estimated_cost: MicroUsd,
+    /// What its services would cost in a month of 730 hours. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_after: Option<MicroUsd>,
+    /// What its jobs would cost for their estimated durations. Absent: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_cost: Option<MicroUsd>,
     /// How far what was decided is from the least possible. Absent when nothing had to be decided.
     #[serde(
         default,
@@ -64,6 +80,9 @@ pub struct Preview {
 pub struct PlannedChange {
     /// What becomes of the allocation.
     pub action: ChangeAction,
+    /// How its replicas come to the new specification. Absent: they are not updated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
     /// The task's name in the deployment.
     pub task: TaskName,
     /// The provider instance.
@@ -115,6 +134,35 @@ impl ChangeAction {
     }
 }
 
+/// How running replicas come to a new specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transition {
+    /// The same replicas run on.
+    InPlace,
+    /// New replicas take the place of the old ones, a few at a time.
+    Rolling,
+    /// All old replicas go before new ones come.
+    Recreate,
+    /// A share of new replicas goes first, and has to prove itself.
+    Canary,
+    /// A whole new set runs beside the old one, then takes all traffic at once.
+    BlueGreen,
+}
+
+impl Transition {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InPlace => "in-place",
+            Self::Rolling => "rolling",
+            Self::Recreate => "recreate",
+            Self::Canary => "canary",
+            Self::BlueGreen => "blue-green",
+        }
+    }
+}
+
 /// Replicas of a task that have no place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +176,21 @@ pub struct Unplaced {
     /// No provider that is there can ever take them as they are asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub never: bool,
+}
+
+/// A job that runs by a schedule, in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedSchedule {
+    /// The job's name in the deployment.
+    pub task: TaskName,
+    /// The cron expression.
+    pub cron: String,
+    /// The time zone of the expression.
+    pub time_zone: String,
+    /// When the next run begins. None: it is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Instant>,
 }
 
 /// A task's number of copies and its bounds, in a plan.

@@ -16,7 +16,7 @@ use crate::{
     },
     spec::{
         health::Recovery,
-        manifest::Target,
+        manifest::{Since, Target},
         workload::{ChosenOffer, Phase, Run, Workload},
     },
     state::{hedge::Hedge, job::End, ledger::Meter, rollout::Drain},
@@ -73,6 +73,9 @@ pub struct Intent {
     pub replicas: u32,
     /// The deployment's generation that last changed it.
     pub generation: u64,
+    /// The run of a job by its schedule. 0: it has none, or it was written before there were any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub run: u64,
     /// What runs.
     pub workload: Workload,
     /// Of the need it was placed for: another need wants another decision.
@@ -144,6 +147,10 @@ pub struct AllocationStatus {
     pub began: Option<Instant>,
 }
 
+fn is_zero(run: &u64) -> bool {
+    *run == 0
+}
+
 // === impl AllocationRecord ===
 
 impl AllocationRecord {
@@ -201,6 +208,11 @@ impl AllocationRecord {
 // === impl Intent ===
 
 impl Intent {
+    /// Whether it is of the run that counts, or a later one.
+    pub fn is_of(&self, since: Since) -> bool {
+        self.generation >= since.generation && self.run >= since.run
+    }
+
     /// Replicas in the end.
     pub fn goal(&self) -> u32 {
         self.wanted.unwrap_or(self.replicas)
