@@ -381,7 +381,7 @@ async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more() -> R
 async fn what_was_placed_while_a_provider_was_late_is_looked_at_once_more_after_a_restart()
 -> Result<()> {
     let late = FixtureCloud::start(Config::default())?;
-    // A request that hangs is never answered: it ends with this, and one half a minute later is.
+    // A request that hangs is never answered: it ends with this, and one soon after it is.
     let instance = late.instance_with("timeout = \"10s\"");
     let mut daemon = Daemon::start(
         &["cheapest", "rest", "simulated"],

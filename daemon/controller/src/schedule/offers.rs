@@ -40,6 +40,8 @@ use crate::{
 
 /// How soon a provider that had no room is asked again.
 pub(crate) const ROOM_AGAIN: Millis = Millis(2_000);
+/// How soon a provider is asked again that failed to answer, where a deployment waits for its offers.
+const FAILED_AGAIN: Millis = Millis(5_000);
 
 #[derive(Default)]
 pub(crate) struct OfferCache {
@@ -486,9 +488,12 @@ impl Offers {
         asking
     }
 
-    /// Asks a provider that nobody has had an answer from, unless the question is under way already.
+    /// Asks a provider that nobody has had an answer from, unless the question is under way already. One that failed to answer is asked
+    /// again a little later: nobody else may have a question for it.
     pub(crate) fn ask_first(self: &Arc<Self>, provider: &Arc<dyn Provider>) {
-        if self.deps.quotes.quote(provider.as_ref()).is_none() {
+        let failed_lately = |q: &Quote| q.answered.elapsed() < FAILED_AGAIN.std();
+        let known = self.deps.quotes.quote(provider.as_ref());
+        if known.is_none_or(|q| q.answer.is_err() && !failed_lately(&q)) {
             self.ask(provider);
         }
     }
