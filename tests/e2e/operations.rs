@@ -86,7 +86,7 @@ async fn a_paused_update_waits_over_a_restart_of_the_daemon() -> Result<()> {
     );
     daemon.stop()?;
     daemon.launch()?;
-    let status = daemon.run(&["rollout", "status", "bird"])?;
+    let status = daemon.run(&["rollout", "status", "bird", "--no-wait"])?;
     assert!(
         status.contains("paused (token:admin has paused the update"),
         "{status}"
