@@ -88,7 +88,7 @@ async fn a_paused_update_waits_over_a_restart_of_the_daemon() -> Result<()> {
     daemon.launch()?;
     let status = daemon.run(&["rollout", "status", "bird", "--no-wait"])?;
     assert!(
-        status.contains("paused (token:admin has paused the update"),
+        status.contains("paused") && status.contains("token:admin has paused the update"),
         "{status}"
     );
     let seen = daemon.get("/v1/deployments/bird").await?;
