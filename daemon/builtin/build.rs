@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     code.push_str("];\n");
-    fs::write(out.join("components.rs"), code)?;
+    fs::write(out.join("built.rs"), code)?;
     Ok(())
 }
 

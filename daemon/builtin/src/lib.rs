@@ -6,7 +6,7 @@
 /// A name, and the bytes of the component.
 pub type Component = (&'static str, &'static [u8]);
 
-include!(concat!(env!("OUT_DIR"), "/components.rs"));
+include!(concat!(env!("OUT_DIR"), "/built.rs"));
 
 /// The component of this name.
 pub fn component(name: &str) -> Option<&'static [u8]> {

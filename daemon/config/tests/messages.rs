@@ -14,7 +14,9 @@ use std::{
 use tradewind_config::{Effective, Overrides};
 
 /// What looks like a setting and is a file or a host.
-const OTHERS: [&str; 2] = ["api.example", "audit.rs"];
+const OTHERS: [&str; 1] = ["api.example"];
+/// Names of files end so, and those of settings do not.
+const FILES: [&str; 4] = [".json", ".jsonl", ".rs", ".txt"];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
@@ -63,6 +65,7 @@ fn dotted<'t>(text: &'t str, first: &BTreeSet<&str>) -> Vec<&'t str> {
     text.split(|c: char| !is_part(c) && !matches!(c, 'A'..='Z' | '_' | '/' | '[' | '{' | '}'))
         .map(|word| word.trim_end_matches(['.', '-']))
         .filter(|word| word.chars().all(is_part))
+        .filter(|word| !FILES.iter().any(|end| word.ends_with(end)))
         .filter(|word| {
             word.split_once('.')
                 .is_some_and(|(part, rest)| first.contains(part) && !rest.is_empty())

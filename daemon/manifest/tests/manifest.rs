@@ -414,6 +414,7 @@ fn targets_pin_services_with_their_own_counts_and_leave_jobs_to_the_policy() {
             "web x3 aws/us-west-2 (EKS)",
             "web x4 google/europe-west1",
             "cache x0 google/europe-west1",
+            "tidy x1 ",
             "migrate x1 "
         ]
     );

@@ -14,10 +14,11 @@ use tradewind_core::{
     plan::stored::{PLANS, PlanRecord},
     quality::Stored,
     record::{
-        ALLOCATIONS, AllocationRecord, DECISIONS, DEPLOYMENTS, DeploymentRecord, EVENTS, HELD,
-        HeldRecord, IMAGES, INPUT_SIZES, INSTALLATION, InputSize, InstallationRecord, LEDGERS,
-        LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS, OrphanRecord, RESTORED,
-        REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS, ShadowRecord,
+        ALLOCATIONS, AllocationRecord, DAEMON, DECISIONS, DEPLOYMENTS, DaemonRecord,
+        DeploymentRecord, EVENTS, HELD, HeldRecord, IMAGES, INPUT_SIZES, INSTALLATION, InputSize,
+        InstallationRecord, LEDGERS, LedgerRecord, MEASURES, NAMESPACES, NamespaceRecord, ORPHANS,
+        OrphanRecord, RESTORED, REVISIONS, Restored, RevisionRecord, SEGMENTS, SHADOWS,
+        ShadowRecord,
     },
     store::Record,
 };
@@ -76,6 +77,7 @@ fn what_0_1_has_stored_is_kept_whole_whatever_the_api_calls_it() {
         let found = match *prefix {
             INSTALLATION => kept::<InstallationRecord>(&records),
             RESTORED => kept::<Restored>(&records),
+            DAEMON => kept::<DaemonRecord>(&records),
             DEPLOYMENTS => kept::<DeploymentRecord>(&records),
             REVISIONS => kept::<RevisionRecord>(&records),
             ALLOCATIONS => kept::<AllocationRecord>(&records),
