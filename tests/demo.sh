@@ -169,7 +169,7 @@ for port in $ports; do get "$port" >/dev/null || fail "port $port went silent du
 say "6. Everything is deleted again"
 tw delete next
 tw delete web
-[ "$(json get)" = "[]" ] || fail "something is left"
+[[ $(json get) == *'"items":[]'* ]] || fail "something is left"
 for port in $ports; do
   if (get "$port") >/dev/null 2>&1; then fail "port $port still answers"; fi
 done
