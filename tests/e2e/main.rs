@@ -54,6 +54,7 @@ mod rollout;
 mod scale;
 mod secrets;
 mod services;
+mod sessions;
 mod shadow;
 mod shop;
 mod simulate;

@@ -25,6 +25,7 @@ mod replacement;
 mod revision;
 mod scale;
 mod schedule;
+mod session;
 mod shadow;
 mod usage;
 
@@ -63,6 +64,10 @@ pub use revision::{
 };
 pub use scale::{Sample, Samples, SamplesAccepted, ScaleBody, ScaleView, Scaled, ScaledTask};
 pub use schedule::{JobRunView, ScheduleView};
+pub use session::{
+    ClientMessage, ExecRequest, Exit, PROTOCOL, STDERR, STDIN, STDOUT, ServerMessage, SessionView,
+    TerminalSize,
+};
 pub use shadow::{ShadowFacts, ShadowPolicy, ShadowStart, ShadowView};
 pub use usage::ReplicaUsage;
 

@@ -15,6 +15,7 @@ mod lists;
 mod narrow;
 mod policy;
 mod restart;
+mod session;
 mod shown;
 mod tools;
 mod top;
@@ -43,6 +44,7 @@ pub use lists::{
 pub use narrow::{EventKind, LineKind, Since};
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 pub use restart::{Restart, RolloutName};
+pub use session::{Copy, Exec, PortForward, ReplicaArgs};
 pub use shown::{Field, Shown};
 pub use tools::{Auth, CanI, Explain, SupportBundle};
 pub use top::{Top, TopSort};
@@ -238,6 +240,12 @@ pub enum Command {
     Metric(Metric),
     /// Print the output of a deployment's replicas
     Logs(Logs),
+    /// Run a command beside a replica, as its user and with its variables. Ends with the command's code
+    Exec(Exec),
+    /// Forward ports of this machine to a replica's, until Ctrl-C
+    PortForward(PortForward),
+    /// Copy files from a replica, or to one
+    Cp(Copy),
     /// Print events
     Events(Events),
     /// Show, export and verify the audit log

@@ -2,6 +2,7 @@
 
 mod download;
 mod origin;
+mod session;
 mod sse;
 mod trust;
 
@@ -10,7 +11,7 @@ use std::{error::Error as _, path::PathBuf, time::Duration};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reqwest::{
-    Method, RequestBuilder, Response,
+    Method, RequestBuilder, Response, StatusCode,
     header::{self, HeaderValue},
     redirect::Policy,
 };
@@ -25,6 +26,7 @@ use crate::starting::Wait;
 
 pub(crate) use download::fetch;
 pub(crate) use origin::{Origin, Places};
+pub(crate) use session::Socket;
 pub(crate) use sse::Event;
 pub(crate) use trust::{Trust, seen_fingerprint};
 
@@ -345,7 +347,7 @@ impl Client {
     async fn answer_now(&self, request: RequestBuilder) -> Result<Response, Error> {
         let response = request.send().await.map_err(|e| self.unreachable(e))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
         let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;

@@ -32,6 +32,7 @@ mod restart;
 mod revisions;
 mod rollout;
 mod scale;
+mod session;
 mod shadows;
 mod shown;
 mod stream;
@@ -103,6 +104,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         Command::Wake(args) => scale::wake(context, args).await?,
         Command::Metric(super::args::Metric::Push(args)) => scale::push(context, args).await?,
         Command::Logs(args) => stream::logs(context, args).await?,
+        Command::Exec(args) => return session::exec::run(context, args).await,
+        Command::PortForward(args) => session::forward::run(context, args).await?,
+        Command::Cp(args) => session::copy::run(context, args).await?,
         Command::Events(args) => stream::events(context, args).await?,
         Command::Audit(args) => return audit::run(context, args).await,
         Command::Backup { file } => backup::make(context, &file).await?,

@@ -10,5 +10,6 @@ pub mod http;
 pub mod probe;
 pub mod process;
 pub mod registry;
+pub mod session;
 
 pub use clock::SystemClock;

@@ -22,6 +22,7 @@ mod probe;
 mod proc;
 mod reach;
 mod reserve;
+mod session;
 mod size;
 mod slot;
 mod sockets;
@@ -56,6 +57,7 @@ use tradewind_core::{
     grant::ProcessGrant,
     health::Pace,
     names::{AllocationId, InstanceName},
+    session::{Opening, ReplicaRef, Session},
     vital,
     workload::{LogChunk, LogQuery, Phase},
 };
@@ -71,7 +73,7 @@ use self::{
     slot::Slot,
 };
 pub use self::{
-    contained::Contained,
+    contained::{Contained, end_contained},
     output::collector::{COMMAND as COLLECT_OUTPUT, collect as collect_output},
     proc::{age, machine_age, program},
     reserve::raise_open_files,
@@ -423,6 +425,16 @@ impl Processes for Supervisor {
             )
         })
         .await
+    }
+
+    async fn open(
+        &self,
+        owner: &InstanceName,
+        grant: &ProcessGrant,
+        replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        self.shared.open(owner, grant, replica, what).await
     }
 
     async fn machine(

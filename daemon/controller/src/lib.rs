@@ -43,6 +43,7 @@ pub use service::following::{ListChange, ListEvent};
 pub use service::listing::Filter;
 pub use service::measures::{DeploymentMeasure, Measures};
 pub use service::plans::{ByHand, Draft, Error as PlanError};
+pub use service::session::{ReplicaChoice, Target};
 use state::cache::{Cache, DeploymentState};
 use state::commit::{Committer, Ids};
 use state::progress::Progress;
@@ -201,6 +202,7 @@ struct Shared {
     timekeeper: Arc<background::timekeeper::Timekeeper>,
     rebalancer: Arc<background::rebalancer::Rebalancer>,
     shadows: Arc<schedule::shadows::Shadows>,
+    sessions: service::session::Recorded,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -517,6 +519,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         timekeeper,
         rebalancer,
         shadows,
+        sessions: service::session::Recorded::default(),
         tasks,
         stop,
     });

@@ -16,5 +16,6 @@ pub(crate) mod render;
 pub(crate) mod rerun;
 pub(crate) mod restart;
 pub(crate) mod revisions;
+pub(crate) mod session;
 pub(crate) mod shadows;
 mod usage;

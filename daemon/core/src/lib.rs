@@ -15,7 +15,7 @@ pub use base::{diagnose, difference, exhausted, failure, field, list, names, ret
 pub use lifecycle::{
     budget, canary, cron, hedge, job, metering, plan, replacement, rollout, scaling, shadow,
 };
-pub use ports::{audit, capability, grant, identity, plugin, store, vital};
+pub use ports::{audit, capability, grant, identity, plugin, session, store, vital};
 pub use schedule::{assess, cost, explain, place_health, placement, preempt, replay};
 pub use spec::{health, image, manifest, offer, output, settings, workload};
 pub use state::{decision, document, event, ledger, quality, record};

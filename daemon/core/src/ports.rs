@@ -5,5 +5,6 @@ pub mod capability;
 pub mod grant;
 pub mod identity;
 pub mod plugin;
+pub mod session;
 pub mod store;
 pub mod vital;

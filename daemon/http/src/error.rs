@@ -68,6 +68,11 @@ pub enum Error {
         "the body did not arrive within the time that the setting \"api.body-timeout\" allows ({after})"
     )]
     Slow { after: Millis },
+    #[error(
+        "this is a WebSocket of the protocol \"{}\", and the request does not ask for one",
+        tradewind_api::PROTOCOL
+    )]
+    Upgrade,
     #[error("the body broke off")]
     Broken(#[source] axum::Error),
     #[error(
@@ -203,6 +208,8 @@ impl Error {
             Self::Parameters { .. } | Self::Header { .. } | Self::Body { .. } | Self::Broken(_) | Self::Hosts { .. } => {
                 Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest)
             }
+            Self::Upgrade => Shape::new(StatusCode::UPGRADE_REQUIRED, Kind::InvalidRequest)
+                .remedy("`tradewind exec`, `port-forward` and `cp` do; from a program, send the headers Upgrade, Connection and those of RFC 6455"),
             Self::MediaType { .. } | Self::Coding { .. } => Shape::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::InvalidRequest),
             Self::TooLarge { .. } | Self::LargeManifest { .. } => Shape::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::InvalidRequest),
             Self::Slow { .. } => Shape::new(StatusCode::REQUEST_TIMEOUT, Kind::InvalidRequest),
@@ -256,6 +263,7 @@ impl Error {
                     HeaderValue::from_static("Bearer realm=\"tradewind\", error=\"invalid_token\"");
                 Some((header::WWW_AUTHENTICATE, value))
             }
+            Self::Upgrade => Some((header::UPGRADE, HeaderValue::from_static("websocket"))),
             Self::Coding { .. } => Some((
                 header::ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),

@@ -47,6 +47,7 @@ mod revisions;
 mod scale;
 mod schema;
 mod server;
+mod sessions;
 mod shadows;
 mod sse;
 pub mod starting;
@@ -237,6 +238,18 @@ fn of_deployments(mut router: ApiRouter<App>) -> ApiRouter<App> {
     });
     route("/{name}/abort", &|| {
         post_with(revisions::abort, revisions::abort_docs)
+    });
+    route("/{name}/exec", &|| {
+        get_with(sessions::exec, sessions::exec_docs)
+    });
+    route("/{name}/port-forward", &|| {
+        get_with(sessions::port_forward, sessions::port_forward_docs)
+    });
+    route("/{name}/download", &|| {
+        get_with(sessions::download, sessions::download_docs)
+    });
+    route("/{name}/upload", &|| {
+        get_with(sessions::upload, sessions::upload_docs)
     });
     route("/{name}/logs", &|| get_with(logs::get, logs::docs));
     route("/{name}/events", &|| {

@@ -246,7 +246,7 @@ fn prepare(stream: &TcpStream, write: Duration) {
 
 async fn talk<S>(stream: S, peer: SocketAddr, pulse: &Arc<Pulse>, terms: &Terms)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
         pulse.asked();
@@ -263,7 +263,9 @@ where
     let mut http = http1::Builder::new();
     // How long a head may take is measured here: hyper's measure counts the time between two requests as well.
     http.header_read_timeout(None).max_buf_size(BUFFER);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // A session with a replica goes on by itself: it counts as a stream, not as a connection.
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = terms.stopping.cancelled() => {

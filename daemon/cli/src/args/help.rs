@@ -13,8 +13,27 @@ const GROUPS: [(&str, &[&str]); 8] = [
     (
         "Deployments",
         &[
-            "apply", "plan", "plans", "diff", "validate", "edit", "get", "describe", "wait",
-            "logs", "events", "top", "run", "restart", "scale", "wake", "metric", "delete",
+            "apply",
+            "plan",
+            "plans",
+            "diff",
+            "validate",
+            "edit",
+            "get",
+            "describe",
+            "wait",
+            "logs",
+            "exec",
+            "port-forward",
+            "cp",
+            "events",
+            "top",
+            "run",
+            "restart",
+            "scale",
+            "wake",
+            "metric",
+            "delete",
         ],
     ),
     (
@@ -74,6 +93,28 @@ const WIDTH: usize = 80;
 
 /// Examples by command. Each works as it stands, on a daemon that has what it names.
 pub const EXAMPLES: &[(&str, &[&str])] = &[
+    (
+        "exec",
+        &[
+            "tradewind exec web -- sh",
+            "tradewind exec web --task db --replica 1 -- pg_isready",
+            "tradewind exec web -i -- psql",
+        ],
+    ),
+    (
+        "port-forward",
+        &[
+            "tradewind port-forward web http",
+            "tradewind port-forward web 8080:http 0:metrics --task web",
+        ],
+    ),
+    (
+        "cp",
+        &[
+            "tradewind cp web:log/access.log .",
+            "tradewind cp site/. web:public --task web",
+        ],
+    ),
     (
         "serve",
         &[

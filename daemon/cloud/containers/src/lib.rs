@@ -17,6 +17,7 @@ mod logs;
 mod make;
 mod promised;
 mod scope;
+mod session;
 mod status;
 mod work;
 
@@ -41,6 +42,7 @@ use tradewind_core::{
     failure::Failure,
     grant::ContainersGrant,
     names::{AllocationId, InstanceName},
+    session::{Opening, ReplicaRef, Session},
     workload::{LogChunk, LogQuery, Phase},
 };
 use tradewind_credentials::Credentials;
@@ -336,6 +338,16 @@ impl Containers for Engines {
             .collect();
         keys.sort();
         Ok(keys)
+    }
+
+    async fn open(
+        &self,
+        owner: &InstanceName,
+        grant: &ContainersGrant,
+        replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        self.0.open(owner, grant, replica, what).await
     }
 
     async fn logs(

@@ -18,6 +18,7 @@ mod quantity;
 mod read;
 mod remove;
 mod secret;
+mod session;
 mod source;
 mod watch;
 
@@ -36,6 +37,7 @@ use tradewind_core::{
     },
     failure::Failure,
     grant::KubernetesGrant,
+    session::{Opening, ReplicaRef, Session},
 };
 use tradewind_credentials::Credentials;
 
@@ -170,5 +172,14 @@ impl Kubernetes for Clusters {
         annotations: &[String],
     ) -> Result<Vec<Node>, Failure> {
         nodes::all(&self.of(grant), annotations).await
+    }
+    async fn open(
+        &self,
+        caller: &Caller,
+        grant: &KubernetesGrant,
+        replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        session::open(&self.of(grant), caller, replica, what).await
     }
 }

@@ -134,6 +134,27 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// These folders and the machine's programs, and nothing else of the machine. Paths are without symbolic links.
+    pub(super) fn only(folders: Vec<PathBuf>, ids: Option<Ids>) -> Self {
+        const PROGRAMS: [&str; 7] = ["bin", "sbin", "usr", "lib", "lib32", "lib64", "nix"];
+        let is_programs = |path: &Path| {
+            path.file_name()
+                .is_some_and(|name| PROGRAMS.iter().any(|p| name == *p))
+        };
+        let top = fs::read_dir("/").into_iter().flatten().flatten();
+        Self {
+            unconfined: false,
+            hidden: top
+                .map(|entry| entry.path())
+                .filter(|path| !is_programs(path))
+                .collect(),
+            writable: Vec::new(),
+            own: folders,
+            signals: false,
+            ids,
+        }
+    }
+
     /// `hidden` is looked up anew: a folder may have been made since.
     pub(super) fn new(
         confine: &Confine,

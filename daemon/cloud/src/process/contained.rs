@@ -4,14 +4,17 @@
 use std::{collections::HashMap, fs, net::SocketAddr};
 
 use parking_lot::Mutex;
+use rustix::process::Signal;
 
 use super::{
-    proc,
+    exit, proc,
     sockets::{self, Held},
 };
 
 /// So many descriptors are remembered. Beyond that, all are looked for anew.
 const REMEMBERED: usize = 4096;
+/// Between being asked to end and being made to.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// What has been seen of containers. One look at all processes is made where a container has not been seen to listen.
 #[derive(Default)]
@@ -46,6 +49,28 @@ impl Contained {
             seen.insert(key, held);
         }
         Ok(())
+    }
+}
+
+/// Ends a process of a container, with what descends from it, where it runs on this machine: it is asked first. Blocks.
+pub fn end_contained(id: &str, pid: i32) {
+    let is_member = || {
+        !id.is_empty()
+            && fs::read_to_string(format!("/proc/{pid}/cgroup"))
+                .is_ok_and(|groups| groups.contains(id))
+    };
+    if !is_member() {
+        return;
+    }
+    let all: Vec<(i32, Option<u64>)> = proc::tree(pid)
+        .into_iter()
+        .map(|pid| (pid, proc::stat_of(pid).ok().flatten().map(|s| s.start)))
+        .collect();
+    for signal in [Signal::HUP, Signal::KILL] {
+        for (pid, start) in &all {
+            exit::signal_one(*pid, *start, signal);
+        }
+        std::thread::sleep(GRACE);
     }
 }
 

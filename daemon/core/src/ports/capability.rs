@@ -16,7 +16,10 @@ use crate::{
         names::{AllocationId, Digest, InstanceName, Labels, Namespace},
         units::{Instant, Millis},
     },
-    ports::grant::{HttpGrant, ProbeGrant, ProcessGrant},
+    ports::{
+        grant::{HttpGrant, ProbeGrant, ProcessGrant},
+        session::{Opening, ReplicaRef, Session, unsupported},
+    },
     spec::{
         health::Pace,
         workload::{
@@ -170,6 +173,16 @@ pub trait Processes: Send + Sync {
     /// The machine, as far as the grant opens it.
     async fn machine(&self, owner: &InstanceName, grant: &ProcessGrant)
     -> Result<Machine, Failure>;
+    /// Opens a session with a process that runs: by the grant, as everything that is started.
+    async fn open(
+        &self,
+        _owner: &InstanceName,
+        _grant: &ProcessGrant,
+        _replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        Err(unsupported(&what))
+    }
 }
 
 /// A request to a server.

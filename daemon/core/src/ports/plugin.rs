@@ -20,6 +20,7 @@ use crate::{
     ports::{
         grant::{EVERY, ProbeGrant, Spaces},
         identity::Scope,
+        session::{Opening, ReplicaRef, Session, unsupported},
     },
     spec::{
         offer::{Offer, OffersQuery},
@@ -183,6 +184,10 @@ pub trait Provider: Send + Sync {
     async fn owned(&self) -> Result<Vec<Owned>, Failure>;
     /// What an allocation's replicas wrote.
     async fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure>;
+    /// Opens a session with a replica, where the daemon itself starts what runs there. The plugin is not asked.
+    async fn open(&self, _replica: &ReplicaRef, what: Opening) -> Result<Session, Failure> {
+        Err(unsupported(&what))
+    }
 }
 
 /// One version of a policy instance, as loaded.

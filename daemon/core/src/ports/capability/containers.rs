@@ -14,7 +14,10 @@ use crate::{
         names::{AllocationId, InstanceName, Labels},
         units::{Instant, Millis},
     },
-    ports::grant::ContainersGrant,
+    ports::{
+        grant::ContainersGrant,
+        session::{Opening, ReplicaRef, Session, unsupported},
+    },
     spec::workload::{
         ConfigFile, Endpoint, EnvVar, Health, LogChunk, LogQuery, Network, Phase, Port, Probe,
         Resources, Run, Volume,
@@ -141,4 +144,14 @@ pub trait Containers: Send + Sync {
         allocation: &AllocationId,
         query: &LogQuery,
     ) -> Result<LogChunk, Failure>;
+    /// Opens a session with a container that runs.
+    async fn open(
+        &self,
+        _owner: &InstanceName,
+        _grant: &ContainersGrant,
+        _replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        Err(unsupported(&what))
+    }
 }

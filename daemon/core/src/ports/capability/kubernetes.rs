@@ -13,7 +13,10 @@ use crate::{
         names::{InstanceName, Labels},
         units::{Bytes, Instant},
     },
-    ports::grant::KubernetesGrant,
+    ports::{
+        grant::KubernetesGrant,
+        session::{Opening, ReplicaRef, Session, unsupported},
+    },
     spec::workload::SecretRef,
 };
 
@@ -193,4 +196,14 @@ pub trait Kubernetes: Send + Sync {
         grant: &KubernetesGrant,
         annotations: &[String],
     ) -> Result<Vec<Node>, Failure>;
+    /// Opens a session with a pod that runs.
+    async fn open(
+        &self,
+        _caller: &Caller,
+        _grant: &KubernetesGrant,
+        _replica: &ReplicaRef,
+        what: Opening,
+    ) -> Result<Session, Failure> {
+        Err(unsupported(&what))
+    }
 }

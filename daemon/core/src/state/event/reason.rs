@@ -48,6 +48,8 @@ reasons! {
     JobRerun,
     /// The replicas of services are to be replaced by new ones of the same manifest.
     DeploymentRestarted,
+    /// Somebody runs a command beside a replica, connects to its port, or reads or writes its files.
+    SessionOpened,
     /// A run of a job with a schedule begins.
     JobRunStarted,
     /// A run of a job with a schedule has ended with success.

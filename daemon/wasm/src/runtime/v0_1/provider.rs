@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use tradewind_core::{
-    capability::Attempt,
+    capability::{Attempt, kubernetes},
     failure::Failure,
     grant::{Grants, ProbeGrant, Spaces},
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Kind, Owned, Provider, Tracked, Wanted, closed},
+    session::{Opening, ReplicaRef, Session, unsupported},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 
@@ -276,5 +277,29 @@ impl Provider for ProviderVersion {
         let chunk = call!(self, "logs", |store, guest| guest
             .call_logs(store, &context, &of, &query))?;
         Ok(convert::log_chunk_from(chunk))
+    }
+
+    async fn open(&self, replica: &ReplicaRef, what: Opening) -> Result<Session, Failure> {
+        let context = &self.runner.context;
+        let (owner, lent) = (&context.owner, &context.capabilities);
+        let (grants, whose) = (&context.grants, Some(&replica.namespace));
+        let opened = if let Some(grant) = &grants.process {
+            let grant = grant.for_namespace(whose);
+            lent.processes.open(owner, &grant, replica, what).await
+        } else if let Some(grant) = &grants.containers {
+            let grant = grant.for_namespace(whose);
+            lent.containers.open(owner, &grant, replica, what).await
+        } else if let Some(grant) = &grants.kubernetes {
+            let grant = grant.for_namespace(whose);
+            let caller = kubernetes::Caller {
+                owner: owner.clone(),
+                attempt: None,
+            };
+            lent.kubernetes.open(&caller, &grant, replica, what).await
+        } else {
+            Err(unsupported(&what))
+        };
+        // No call of the plugin has failed: its counts stay.
+        opened.map_err(|failure| failure.from_plugin(&self.runner.identity))
     }
 }

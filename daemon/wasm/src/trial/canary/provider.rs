@@ -13,6 +13,7 @@ use tradewind_core::{
     names::AllocationId,
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Owned, Provider, Tracked},
+    session::{Opening, ReplicaRef, Session},
     workload::{Allocation, Condition, LogChunk, LogQuery, Observation},
 };
 
@@ -277,6 +278,11 @@ impl Provider for SplitProvider {
             async move { new.owned().await.map(drop) }.boxed()
         });
         self.split.time(Old, "owned", self.old.owned()).await
+    }
+
+    async fn open(&self, replica: &ReplicaRef, what: Opening) -> Result<Session, Failure> {
+        // Both have the grants of one instance file.
+        self.old.open(replica, what).await
     }
 
     async fn logs(&self, tracked: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure> {

@@ -1,0 +1,149 @@
+//! Files from and to a process's folders, as tar archives that the machine's own `tar` packs and unpacks. It runs as the process's user and reaches
+//! these folders and the machine's programs alone: neither a link nor a name that is swapped meanwhile leads further.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tradewind_core::{
+    failure::{Failure, WORKLOAD},
+    session::Session,
+};
+
+use super::command::{Asked, blocking, run};
+use crate::process::{
+    Shared,
+    confine::{self, Plan},
+    folder::Record,
+    slot::Slot,
+};
+
+const TAR: &str = "tar";
+
+/// What of a process's folders is meant.
+struct Place {
+    real: PathBuf,
+    plan: Plan,
+    tar: PathBuf,
+}
+
+/// Packs a file, or a folder with all that is in it.
+pub(super) async fn read(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    path: String,
+) -> Result<Session, Failure> {
+    let Place { real, plan, tar } = find(shared, slot, path).await?;
+    let (directory, entry) = match (real.is_dir(), real.parent(), real.file_name()) {
+        (false, Some(parent), Some(name)) => (parent.to_owned(), name.to_owned()),
+        _ => (real, ".".into()),
+    };
+    let mut named = std::ffi::OsString::from("./");
+    named.push(&entry);
+    let named = if entry == "." { entry } else { named };
+    let arguments = ["-cf".to_owned(), "-".to_owned()].into_iter();
+    let Some(named) = named.to_str() else {
+        return Err(Failure::invalid("the file's name is no UTF-8").field("path"));
+    };
+    let asked = Asked {
+        program: tar,
+        arguments: arguments.chain([named.to_owned()]).collect(),
+        directory,
+        plan,
+        variables: Vec::new(),
+        input: false,
+        terminal: None,
+    };
+    run(shared, slot, asked).await
+}
+
+/// Unpacks into a folder that is there.
+pub(super) async fn write(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    path: String,
+) -> Result<Session, Failure> {
+    let shown = path.escape_debug().to_string();
+    let Place { real, plan, tar } = find(shared, slot, path).await?;
+    if !real.is_dir() {
+        return Err(Failure::invalid(format!("\"{shown}\" is no folder"))
+            .field("path")
+            .code(WORKLOAD));
+    }
+    // Owners of other machines mean nothing here.
+    let arguments = ["-xof", "-"].map(str::to_owned).to_vec();
+    let asked = Asked {
+        program: tar,
+        arguments,
+        directory: real,
+        plan,
+        variables: Vec::new(),
+        input: true,
+        terminal: None,
+    };
+    run(shared, slot, asked).await
+}
+
+async fn find(shared: &Arc<Shared>, slot: &Arc<Slot>, path: String) -> Result<Place, Failure> {
+    let (inner, of) = (shared.clone(), slot.clone());
+    blocking(move || {
+        let record = of.state().record.clone();
+        let base = record
+            .prepared
+            .directory
+            .clone()
+            .unwrap_or_else(|| of.folder.work());
+        let roots = roots(&of, &record, &base);
+        let real = inside(&roots, &base, &path)?;
+        let ids = record.prepared.confine.ids(record.uid);
+        let plan = Plan::only(roots, ids);
+        Ok(Place {
+            real,
+            plan,
+            tar: program(&inner.search)?,
+        })
+    })
+    .await
+}
+
+/// The folders that are the process's: its own, that in which it runs, and those that its grant opens.
+fn roots(slot: &Slot, record: &Record, base: &Path) -> Vec<PathBuf> {
+    let all = [slot.folder.work(), base.to_owned()];
+    confine::real(&[&all[..], &record.prepared.folders].concat())
+}
+
+fn inside(roots: &[PathBuf], base: &Path, path: &str) -> Result<PathBuf, Failure> {
+    let shown = path.escape_debug();
+    let real = fs::canonicalize(base.join(path)).map_err(|e| {
+        Failure::not_found(format!(
+            "\"{shown}\" can't be used: {}",
+            e.to_string().to_lowercase()
+        ))
+        .field("path")
+    })?;
+    if confine::is_below(&real, roots) {
+        return Ok(real);
+    }
+    Err(Failure::not_granted(
+        format!("\"{shown}\" is in none of the replica's folders"),
+        "path",
+    )
+    .remedy(
+        "give a path relative to the folder in which it runs, or add its folder to directories in [grants.process] of the instance file",
+    ))
+}
+
+fn program(search: &str) -> Result<PathBuf, Failure> {
+    std::env::split_paths(search)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(TAR))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Failure::unavailable(format!(
+                "this machine has no program \"{TAR}\", which files are packed with"
+            ))
+            .remedy("install tar there")
+        })
+}
