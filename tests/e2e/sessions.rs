@@ -115,7 +115,7 @@ async fn a_command_runs_as_its_replica_does_and_ends_with_its_own_code() -> Resu
         })
         .await?;
     assert_eq!(event["actor"], "token:admin", "{event:#}");
-    let audit = daemon.run(&["audit", "list", "-o", "json"])?;
+    let audit = daemon.run(&["audit", "show", "-o", "json"])?;
     assert!(audit.contains("sleep 997"), "{audit}");
     Ok(())
 }
@@ -212,7 +212,7 @@ async fn who_may_not_and_what_is_not_there_is_told() -> Result<()> {
         "token", "create", "looker", "--role", "viewer", "-o", "json",
     ])?;
     let token: Value = serde_json::from_str(&token)?;
-    let secret = token["token"].as_str().context("no token")?;
+    let secret = token["secret"].as_str().context("no token")?;
     let file = daemon.file("looker", secret)?;
     let arguments = ["--token-file", &file, "exec", "w", "--", "sleep", "0"];
     let (code, _, err) = with_input(&daemon, &arguments, b"")?;
@@ -326,7 +326,7 @@ async fn containers_have_sessions_too() -> Result<()> {
     let manifest = format!(
         "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: c}}\nspec:\n  services:\n    w:\n      image: {IMAGE}\n      \
          command: [sh, -c, 'mkdir -p /srv; echo page > /srv/index.html; exec httpd -f -p 8080 -h /srv']\n      env: {{COLOR: teal}}\n      \
-         ports: {{http: {{protocol: http, number: 8080}}}}\n      health: {{tcp: true, interval: 200ms}}\n      \
+         ports: {{http: {{protocol: http, port: 8080}}}}\n      health: {{tcp: true, interval: 200ms}}\n      \
          resources: {{cpu: 10m, memory: 32Mi}}\n      stop: {{signal: KILL, grace: 1s}}\n"
     );
     daemon.put("c", &manifest).await?;
