@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tradewind_kit::{
-    Daemon, LOCAL, binary, eventually_blocking,
+    Daemon, LOCAL, binary,
+    cluster::Cluster,
+    eventually_blocking,
     podman::{IMAGE, Podman},
     web,
 };
@@ -367,5 +369,64 @@ async fn containers_have_sessions_too() -> Result<()> {
     eventually_blocking("the command has gone", || {
         Ok((!names()?.contains("sleep 995")).then_some(()))
     })?;
+    Ok(())
+}
+
+/// On a real API server. Its node is played: commands run on this machine, by the kubelet's protocol.
+#[tokio::test]
+async fn pods_have_sessions_too() -> Result<()> {
+    let Some(cluster) = Cluster::start()? else {
+        return Ok(());
+    };
+    if !cluster.is_own() {
+        return Ok(());
+    }
+    let daemon = Daemon::start(
+        &["cheapest", "kubernetes"],
+        &[("k8s", &cluster.instance("", ""))],
+    )?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let manifest = format!(
+        "apiVersion: tradewind.dev/v1\nkind: CloudDeployment\nmetadata: {{name: pods}}\nspec:\n  services:\n    web: {{image: example.com/web:1, \
+         ports: {{http: {{protocol: http, port: {port}}}}}, resources: {{cpu: 100m, memory: 64Mi}}}}\n"
+    );
+    daemon.put("pods", &manifest).await?;
+    daemon.running("pods").await?;
+    let script = "echo out; echo err >&2; head -c 5; exit 7";
+    let arguments = ["exec", "pods", "-i", "--", "sh", "-c", script];
+    let (code, out, err) = with_input(&daemon, &arguments, b"typed")?;
+    assert_eq!(
+        (code, String::from_utf8_lossy(&out).as_ref(), err.as_str()),
+        (Some(7), "out\ntyped", "err\n")
+    );
+    let (code, _, err) = with_input(&daemon, &["exec", "pods", "--", "no-such-program"], b"")?;
+    assert_ne!(code, Some(0));
+    assert!(err.contains("the command can't be started"), "{err}");
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("site"))?;
+    let at = folder.path().join("site").display().to_string();
+    there_and_back(&daemon, "pods", &at)?;
+
+    let forward = Following::start(&daemon, &["port-forward", "pods", "0:http"])?;
+    let told = forward.next()?;
+    let at = told.split(' ').next().context("no address")?;
+    let mut near = TcpStream::connect(at)?;
+    near.write_all(b"ask")?;
+    // One came when it was looked whether the port is there.
+    let far = loop {
+        let (mut far, _) = listener.accept()?;
+        let mut asked = [0; 3];
+        if far.read_exact(&mut asked).is_ok() {
+            assert_eq!(&asked, b"ask");
+            break far;
+        }
+    };
+    let mut far = far;
+    far.write_all(b"answer")?;
+    drop(far);
+    let mut answer = String::new();
+    near.read_to_string(&mut answer)?;
+    assert_eq!(answer, "answer");
     Ok(())
 }

@@ -49,7 +49,7 @@ pub async fn tell<R: AsyncRead + Unpin>(
 
 /// Writes what the client sends, until the client has gone. What the stream does not take any more is dropped.
 pub async fn feed<W: AsyncWrite + Unpin>(
-    input: &mut mpsc::Receiver<Input>,
+    input: &mut (impl futures::Stream<Item = Input> + Unpin),
     to: Option<W>,
     mut resize: impl FnMut(Size),
 ) -> Gone {

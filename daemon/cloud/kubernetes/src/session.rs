@@ -1,7 +1,9 @@
 //! Sessions with pods, through the API server: commands in them, connections to their ports, archives packed and unpacked by the `tar` of their
 //! image. It must not know who has opened one.
 
-use futures::SinkExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{SinkExt, StreamExt, future};
 use http::StatusCode;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
@@ -14,7 +16,7 @@ use tradewind_cloud::session::{self, Gone, Stream, feed, tell};
 use tradewind_core::{
     capability::kubernetes::{Caller, Reference},
     failure::{Failure, UNSUPPORTED, WORKLOAD},
-    session::{CHUNK, Ended, Opening, Output, ReplicaRef, Served, Session, Size},
+    session::{CHUNK, Ended, Input, Opening, Output, ReplicaRef, Served, Session, Size},
     workload::Protocol,
 };
 
@@ -51,6 +53,15 @@ struct State {
     phase: String,
 }
 
+/// What a command reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stdin {
+    None,
+    Stream,
+    /// It knows its end by itself: clusters before Kubernetes 1.30 can tell the end of input by the end of the connection alone.
+    Archive,
+}
+
 /// A pod in which something can be started.
 struct Target {
     client: Client,
@@ -71,7 +82,10 @@ pub(crate) async fn open(
             command,
             input,
             terminal,
-        } => exec(target, command, input, terminal).await,
+        } => {
+            let stdin = if input { Stdin::Stream } else { Stdin::None };
+            exec(target, command, stdin, terminal).await
+        }
         Opening::Connect { port } => {
             let of = replica.port(&port)?;
             if of.protocol == Protocol::Udp {
@@ -83,11 +97,11 @@ pub(crate) async fn open(
         Opening::Read { path } => {
             let (folder, name) = parts(&path);
             let command = ["tar", "-cf", "-", "-C", folder, name].map(str::to_owned);
-            exec(target, command.to_vec(), false, None).await
+            exec(target, command.to_vec(), Stdin::None, None).await
         }
         Opening::Write { path } => {
             let command = ["tar", "-xof", "-", "-C", &path].map(str::to_owned);
-            exec(target, command.to_vec(), true, None).await
+            exec(target, command.to_vec(), Stdin::Archive, None).await
         }
     }
 }
@@ -199,13 +213,13 @@ async fn connect(target: Target, number: u16, name: &str) -> Result<Session, Fai
 async fn exec(
     target: Target,
     command: Vec<String>,
-    input: bool,
+    input: Stdin,
     terminal: Option<Size>,
 ) -> Result<Session, Failure> {
     let pods: Api<Pod> = Api::namespaced(target.client, &target.namespace);
     let parameters = AttachParams {
         container: Some(target.container),
-        stdin: input,
+        stdin: input != Stdin::None,
         stdout: true,
         // A terminal has one stream.
         stderr: terminal.is_none(),
@@ -220,7 +234,7 @@ async fn exec(
         .await
         .map_err(|e| failed(&e, &what))?;
     let (session, served) = Session::pair();
-    tokio::spawn(attend(attached, terminal, served));
+    tokio::spawn(attend(attached, input, terminal, served));
     Ok(session)
 }
 
@@ -234,11 +248,19 @@ fn failed(error: &kube::Error, what: &str) -> Failure {
 }
 
 /// Until the command has ended, or the client has gone: the API server ends it then.
-async fn attend(mut attached: AttachedProcess, terminal: Option<Size>, served: Served) {
-    let Served {
-        mut input,
-        mut output,
-    } = served;
+async fn attend(
+    mut attached: AttachedProcess,
+    stdin_is: Stdin,
+    terminal: Option<Size>,
+    served: Served,
+) {
+    let Served { input, mut output } = served;
+    let ends = AtomicBool::new(false);
+    let mut input = input.filter(|message| {
+        let end = *message == Input::End;
+        ends.fetch_or(end, Ordering::Relaxed);
+        future::ready(!end || stdin_is != Stdin::Archive)
+    });
     let (sizes, mut resized) = tokio::sync::mpsc::channel::<Size>(4);
     let mut window = attached.terminal_size();
     if let (Some(window), Some(size)) = (&mut window, terminal) {
@@ -265,7 +287,7 @@ async fn attend(mut attached: AttachedProcess, terminal: Option<Size>, served: S
         std::future::pending().await
     };
     let ended = tokio::select! {
-        status = told => Some(ended(status)),
+        status = told => Some(ended(status, ends.load(Ordering::Relaxed))),
         Gone = feed(&mut input, stdin, |size| { let _ = sizes.try_send(size); }) => None,
         () = resize => None,
     };
@@ -293,8 +315,14 @@ fn wide(size: Size) -> TerminalSize {
 }
 
 /// The API server's word about a command's end: its code is one of the causes.
-fn ended(status: Option<Status>) -> Ended {
+fn ended(status: Option<Status>, input_ended: bool) -> Ended {
     let Some(status) = status else {
+        if input_ended {
+            return Ended::Failed(Box::new(
+                Failure::unavailable("the cluster ended the command together with its input")
+                    .remedy("clusters before Kubernetes 1.30 do: have the command end by itself, as with `head -c`, or copy the input there"),
+            ));
+        }
         return Ended::Failed(Box::new(Failure::unavailable(
             "the connection to the pod broke off before the command had ended",
         )));
@@ -346,11 +374,11 @@ mod tests {
         let status = |text: &str| serde_json::from_str::<Status>(text).unwrap();
         let failed = r#"{"status": "Failure", "reason": "NonZeroExitCode", "message": "command terminated with exit code 3",
             "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}"#;
-        assert_eq!(ended(Some(status(failed))), Ended::Code(3));
+        assert_eq!(ended(Some(status(failed)), false), Ended::Code(3));
         assert_eq!(
-            ended(Some(status(r#"{"status": "Success"}"#))),
+            ended(Some(status(r#"{"status": "Success"}"#)), true),
             Ended::Code(0)
         );
-        assert!(matches!(ended(None), Ended::Failed(_)));
+        assert!(matches!(ended(None, false), Ended::Failed(_)));
     }
 }

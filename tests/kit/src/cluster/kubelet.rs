@@ -3,6 +3,7 @@
 //! that begins with `waits/` ends when its pod bears the annotation `example.com/ends`.
 
 mod logs;
+mod sessions;
 
 use std::{
     collections::BTreeMap,

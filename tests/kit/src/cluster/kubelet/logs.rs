@@ -16,6 +16,8 @@ use axum::{
 };
 use axum_server::tls_rustls::RustlsConfig;
 
+use super::sessions;
+
 pub(super) struct Logs {
     listener: TcpListener,
     key: PathBuf,
@@ -59,7 +61,16 @@ impl Logs {
             let begun = begun.clone();
             async move { written(&begun, &pod, &asked) }
         };
-        let router = Router::new().route("/containerLogs/{namespace}/{pod}/{container}", get(line));
+        let router = Router::new()
+            .route("/containerLogs/{namespace}/{pod}/{container}", get(line))
+            .route(
+                "/exec/{namespace}/{pod}/{container}",
+                get(sessions::exec).post(sessions::exec),
+            )
+            .route(
+                "/portForward/{namespace}/{pod}",
+                get(sessions::port_forward).post(sessions::port_forward),
+            );
         let tls = RustlsConfig::from_pem_file(self.certificate, self.key).await?;
         Ok(axum_server::from_tcp_rustls(self.listener, tls)?
             .serve(router.into_make_service())
