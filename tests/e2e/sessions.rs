@@ -393,13 +393,24 @@ async fn pods_have_sessions_too() -> Result<()> {
     );
     daemon.put("pods", &manifest).await?;
     daemon.running("pods").await?;
+    // The input stays open: a cluster of this age ends the command together with it.
     let script = "echo out; echo err >&2; head -c 5; exit 7";
-    let arguments = ["exec", "pods", "-i", "--", "sh", "-c", script];
-    let (code, out, err) = with_input(&daemon, &arguments, b"typed")?;
+    let mut child = command(&daemon, &["exec", "pods", "-i", "--", "sh", "-c", script]).spawn()?;
+    let mut keys = child.stdin.take().context("no input")?;
+    keys.write_all(b"typed")?;
+    let output = child.wait_with_output()?;
+    drop(keys);
     assert_eq!(
-        (code, String::from_utf8_lossy(&out).as_ref(), err.as_str()),
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).as_ref(),
+            String::from_utf8_lossy(&output.stderr).as_ref()
+        ),
         (Some(7), "out\ntyped", "err\n")
     );
+    let (code, _, err) = with_input(&daemon, &["exec", "pods", "-i", "--", "cat"], b"typed")?;
+    assert_eq!(code, Some(1));
+    assert!(err.contains("together with its input"), "{err}");
     let (code, _, err) = with_input(&daemon, &["exec", "pods", "--", "no-such-program"], b"")?;
     assert_ne!(code, Some(0));
     assert!(err.contains("the command can't be started"), "{err}");

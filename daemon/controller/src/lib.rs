@@ -106,6 +106,9 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error("the plugin call failed")]
     Plugin(#[source] Failure),
+    /// A session with a replica could not be opened, or broke off.
+    #[error(transparent)]
+    Session(Failure),
     #[error("the state could not be read or written")]
     Store(#[from] store::Error),
 }

@@ -290,7 +290,7 @@ impl Error {
             Self::NameMismatch { .. } => one("metadata.name", self.to_string()),
             Self::Controller(e) => match e.as_ref() {
                 controller::Error::Invalid { path, message } => one(path, message.clone()),
-                controller::Error::Plugin(failure) => failure
+                controller::Error::Plugin(failure) | controller::Error::Session(failure) => failure
                     .field
                     .as_ref()
                     .map(|field| one(field, failure.message.clone()))
@@ -310,7 +310,8 @@ impl Error {
             next = cause.source();
         }
         if let Self::Controller(e) = self
-            && let controller::Error::Plugin(failure) = e.as_ref()
+            && let controller::Error::Plugin(failure) | controller::Error::Session(failure) =
+                e.as_ref()
             && let Some(plugin) = &failure.plugin
         {
             causes.push(format!("said by {plugin}"));
@@ -367,6 +368,7 @@ fn controller_shape(error: &controller::Error) -> Shape {
         C::Invalid { .. } => Shape::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
         C::Plan(e) => plan_shape(e),
         C::Plugin(failure) => plugin_shape(failure),
+        C::Session(failure) => session_shape(failure),
         C::Store(e) => store_shape(e),
     }
 }
@@ -438,6 +440,25 @@ fn plugin_shape(failure: &Failure) -> Shape {
         kind: Kind::PluginFailed,
         retry_after: failure.retry_after,
         remedy: failure.remedy.clone(),
+    }
+}
+
+/// No call of a plugin has failed: the daemon's own part of a capability has said no.
+fn session_shape(failure: &Failure) -> Shape {
+    let (status, kind) = match failure.kind {
+        FailureKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest),
+        FailureKind::NotFound => (StatusCode::NOT_FOUND, Kind::NotFound),
+        FailureKind::Denied => (StatusCode::FORBIDDEN, Kind::Forbidden),
+        FailureKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
+        FailureKind::OutOfCapacity
+        | FailureKind::Quota
+        | FailureKind::Throttled
+        | FailureKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Kind::Unavailable),
+    };
+    Shape {
+        retry_after: failure.retry_after,
+        remedy: failure.remedy.clone(),
+        ..Shape::new(status, kind)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::{SinkExt, StreamExt, future};
+use futures::{SinkExt, StreamExt};
 use http::StatusCode;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
@@ -27,6 +27,9 @@ use crate::{
     kinds::found,
     marks,
 };
+
+/// What `tar` reads at a time: an archive that ends within one would have it wait for the rest.
+const RECORD: usize = 20 * 512;
 
 /// What must be known of a pod.
 #[derive(Deserialize)]
@@ -256,10 +259,18 @@ async fn attend(
 ) {
     let Served { input, mut output } = served;
     let ends = AtomicBool::new(false);
-    let mut input = input.filter(|message| {
-        let end = *message == Input::End;
-        ends.fetch_or(end, Ordering::Relaxed);
-        future::ready(!end || stdin_is != Stdin::Archive)
+    let mut written = 0;
+    let mut input = input.map(|message| match message {
+        Input::Data(bytes) => {
+            written += bytes.len();
+            Input::Data(bytes)
+        }
+        Input::End if stdin_is == Stdin::Archive => Input::Data(vec![0; RECORD - written % RECORD]),
+        Input::End => {
+            ends.store(true, Ordering::Relaxed);
+            Input::End
+        }
+        resize @ Input::Resize(_) => resize,
     });
     let (sizes, mut resized) = tokio::sync::mpsc::channel::<Size>(4);
     let mut window = attached.terminal_size();

@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 use tradewind_core::{
     event::{Reason, Severity},
+    failure::Failure,
     names::{Actor, AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     plugin::Provider,
     record::{AllocationRecord, DeploymentKey, Stage},
@@ -93,7 +94,7 @@ impl Handle {
     /// The replica that is meant.
     ///
     /// # Errors
-    /// `NotFound`, `NoTask`, `Invalid` where the choice fits several tasks or no replica, `Plugin` where its provider does not serve.
+    /// `NotFound`, `NoTask`, `Invalid` where the choice fits several tasks or no replica, `Session` where its provider does not serve.
     pub fn replica(
         &self,
         namespace: &Namespace,
@@ -120,7 +121,7 @@ impl Handle {
         };
         let version = self.shared.plugins.snapshot();
         let version = version.providers.get(&provider).cloned().ok_or_else(|| {
-            Error::Plugin(tradewind_core::failure::Failure::unavailable(format!(
+            Error::Session(Failure::unavailable(format!(
                 "the provider \"{provider}\" does not serve"
             )))
         })?;
@@ -136,7 +137,7 @@ impl Handle {
     /// Opens a session, after it has been recorded who does.
     ///
     /// # Errors
-    /// `Plugin` when the replica's provider refuses, `Store` when it can't be recorded: nothing is opened then.
+    /// `Session` when the replica's provider refuses, `Store` when it can't be recorded: nothing is opened then.
     pub async fn open(
         &self,
         actor: &Actor,
@@ -163,7 +164,7 @@ impl Handle {
             .version
             .open(&target.replica, what)
             .await
-            .map_err(Error::Plugin)
+            .map_err(Error::Session)
     }
 }
 

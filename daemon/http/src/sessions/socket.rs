@@ -276,7 +276,7 @@ fn message(said: Output) -> Message {
         Output::Stderr(bytes) => framed(STDERR, bytes),
         Output::End(Ended::Code(code)) => text(&ServerMessage::Exit(Exit { code })),
         Output::End(Ended::Failed(failure)) => {
-            let error = Error::from(tradewind_controller::Error::Plugin(*failure));
+            let error = Error::from(tradewind_controller::Error::Session(*failure));
             text(&ServerMessage::Problem(Box::new(error.to_problem())))
         }
     }
