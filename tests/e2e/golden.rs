@@ -183,6 +183,66 @@ async fn a_session_on_the_command_line_is_as_kept() -> Result<()> {
     )
 }
 
+/// What a terminal shows, narrow and wide: no line is broken, and a wide one has more columns.
+#[tokio::test]
+async fn terminals_of_80_and_of_160_columns_are_as_kept() -> Result<()> {
+    let daemon = Daemon::start(&["cheapest", "simulated"], &CLOUDS)?;
+    let web = daemon.file("web.yaml", WEB)?;
+    daemon.run(&["apply", "-f", &web])?;
+    let changed = daemon.file("changed.yaml", &WEB.replace("replicas: 2", "replicas: 3"))?;
+    let commands: &[&[&str]] = &[
+        &["plugin", "list"],
+        &["offers"],
+        &["offers", "-o", "wide"],
+        &["regions"],
+        &["get"],
+        &["get", "-o", "wide"],
+        &["get", "web"],
+        &["describe", "web"],
+        &["top", "web"],
+        &["assess", "-f", &web],
+        &["plan", "-f", &changed],
+        &["decisions"],
+        &["revisions", "web"],
+        &["token", "list"],
+    ];
+    let colours = Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]|\r")?;
+    for columns in [80, 160] {
+        let mut shown = String::new();
+        for command in commands {
+            let screen = on_terminal(&daemon, columns, command)?;
+            let screen = colours.replace_all(&screen, "");
+            let long = screen.lines().find(|line| line.chars().count() > columns);
+            ensure!(long.is_none(), "{command:?} at {columns}: {long:?}");
+            shown += &format!("$ tradewind {}\n{screen}\n", command.join(" "));
+        }
+        let folder = daemon.folder.path().display().to_string();
+        let shown = steady(&shown.replace(&folder, "FOLDER"))?;
+        golden::file(&format!("tests/golden/terminal-{columns}.txt"), &shown)?;
+    }
+    Ok(())
+}
+
+/// What is on a terminal of so many columns after a command.
+fn on_terminal(daemon: &Daemon, columns: usize, command: &[&str]) -> Result<String> {
+    let words: Vec<String> = command.iter().map(|word| format!("'{word}'")).collect();
+    let line = format!(
+        "stty rows 50 cols {columns}; '{}' --data '{}' {}",
+        tradewind_kit::binary().display(),
+        daemon.data().display(),
+        words.join(" ")
+    );
+    let output = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .env_remove("TRADEWIND_TOKEN")
+        .env_remove("TRADEWIND_SERVER")
+        .env("TRADEWIND_CONFIG", daemon.folder.path().join("config.toml"))
+        .env("TERM", "xterm-256color")
+        .stdin(std::process::Stdio::null())
+        .output()?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// The text without what differs from run to run.
 fn steady(text: &str) -> Result<String> {
     let mut text = text.to_owned();
