@@ -400,6 +400,9 @@ impl Table {
         {
             return Err(Exclusion::Deadline(most));
         }
+        if let Some(cordoned) = self.sheet.cordoned(provider, offer) {
+            return Err(cordoned);
+        }
         if held {
             return Ok(());
         }
