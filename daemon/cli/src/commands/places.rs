@@ -48,10 +48,7 @@ pub(super) async fn drain(context: &Context, args: Drain) -> Result<(), Error> {
         args.deadline
             .map(|deadline| ("deadline", deadline.to_string())),
     );
-    query.extend(
-        args.ignore_jobs
-            .then(|| ("ignoreJobs", "true".to_owned())),
-    );
+    query.extend(args.ignore_jobs.then(|| ("ignoreJobs", "true".to_owned())));
     let done = send(context, Method::PUT, &args.place, "drain", &query).await?;
     if args.no_wait {
         return context.output.show(&done, |_| {
@@ -98,7 +95,8 @@ async fn until_empty(context: &Context, args: &Drain) -> Result<PlaceView, Error
             break Ok(view);
         }
         let waited_for = || view.left.iter().filter(|one| !one.ignored);
-        let hopeless = drain.overdue && waited_for().next().is_some() && waited_for().all(|one| one.stuck);
+        let hopeless =
+            drain.overdue && waited_for().next().is_some() && waited_for().all(|one| one.stuck);
         if hopeless || end.is_some_and(|at| at <= Instant::now()) {
             break Err(Error::NotDrained {
                 place: args.place.to_string(),
@@ -140,12 +138,19 @@ fn name(one: &LeftView) -> String {
 }
 
 fn line(one: &LeftView) -> String {
-    format!("{}: {}, {}", name(one), render::replicas(one.replicas), one.why)
+    format!(
+        "{}: {}, {}",
+        name(one),
+        render::replicas(one.replicas),
+        one.why
+    )
 }
 
 fn region(place: &PlaceName) -> Vec<(&'static str, String)> {
     let region = place.region.iter();
-    region.map(|region| ("region", region.to_string())).collect()
+    region
+        .map(|region| ("region", region.to_string()))
+        .collect()
 }
 
 async fn send(

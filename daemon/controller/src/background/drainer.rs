@@ -103,7 +103,11 @@ impl Drainer {
                 Err(store::Error::Conflict { .. }) => goes_on = true,
                 Err(error) => {
                     goes_on = true;
-                    tracing::error!(place = record.place(), error = &error as &dyn std::error::Error, "how far a drain is could not be stored");
+                    tracing::error!(
+                        place = record.place(),
+                        error = &error as &dyn std::error::Error,
+                        "how far a drain is could not be stored"
+                    );
                 }
             }
         }

@@ -150,14 +150,24 @@ impl Reconciler {
             out.crowded
                 .extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
             let prepared = rollout::prepared(&input);
-            let roomy = !moves.crowded && is_whole(task, desired);
+            // What is of another version goes with its update.
+            let goes_now = |r: &AllocationRecord| {
+                cache.cordons.fate(r, now) == Some(Fate::MoveNow)
+                    && !plan::needs_new_replicas(&r.intent.workload, &task.workload)
+            };
+            let mut own = mine.iter().filter_map(|&i| records.get(i));
+            let hurries = !moves.crowded && is_whole(task, desired) && own.any(goes_now);
+            let beside = input.overlaps
+                && task.update.strategy != rollout::Strategy::Recreate
+                && rollout.status == Status::Done;
             for (&i, to) in mine.iter().zip(&moves.groups) {
                 if let Some(record) = records.get_mut(i) {
                     // At the end of a drain's time nothing waits for an update's bounds where there is room elsewhere.
-                    let now_or_never = cache.cordons.fate(record, now) == Some(Fate::MoveNow);
-                    let to = match now_or_never && roomy {
-                        true => at_once(record, *to),
-                        false => *to,
+                    let to = match () {
+                        () if !hurries => *to,
+                        () if goes_now(record) => gone(record, *to),
+                        () if beside && record.intent.stays() => whole(record, *to),
+                        () => *to,
                     };
                     settle(record, work.actual.iter().find(|r| r.id == record.id), to);
                     // What was lost serves nobody: it stays on record until others have taken over.
@@ -436,8 +446,8 @@ fn is_whole(task: &Resolved, desired: &[Desired]) -> bool {
     mine.is_some_and(|d| d.placements.iter().map(|p| p.replicas).sum::<u32>() >= d.replicas)
 }
 
-/// What a record comes to in the end, now.
-fn at_once(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
+/// A record without the replicas that go in the end.
+fn gone(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
     let goal = if record.intent.superseded {
         0
     } else {
@@ -446,6 +456,14 @@ fn at_once(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
     rollout::Move {
         replicas: to.replicas.min(goal),
         drain: None,
+        ..to
+    }
+}
+
+/// A record with all the replicas that it has in the end.
+fn whole(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
+    rollout::Move {
+        replicas: to.replicas.max(record.intent.goal()),
         ..to
     }
 }

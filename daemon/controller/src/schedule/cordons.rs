@@ -79,12 +79,7 @@ impl Stays {
         if at.spots.is_empty() {
             return Self::default();
         }
-        let spot = |r: &AllocationRecord| {
-            (
-                r.intent.provider.clone(),
-                r.intent.offer.id.clone(),
-            )
-        };
+        let spot = |r: &AllocationRecord| (r.intent.provider.clone(), r.intent.offer.id.clone());
         let elsewhere = work.actual.iter().filter(|r| {
             plan::stands_for(r, task)
                 && r.status.phase != Phase::Gone
@@ -93,9 +88,8 @@ impl Stays {
         });
         let elsewhere = elsewhere.map(|r| r.intent.goal()).sum();
         at.keep(task.replicas, elsewhere);
-        want.current.retain(|(provider, offer, _)| {
-            !at.spots.contains(&(provider.clone(), offer.clone()))
-        });
+        want.current
+            .retain(|(provider, offer, _)| !at.spots.contains(&(provider.clone(), offer.clone())));
         Self {
             stay: std::mem::take(&mut at.stay),
             last: std::mem::take(&mut at.last),

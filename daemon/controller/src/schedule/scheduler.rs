@@ -278,9 +278,10 @@ impl Scheduler {
                     else {
                         continue;
                     };
-                    let kept = work.actual.iter().filter(|r| {
-                        !leaves(r, task, &closed) && cordons.fate(r, now).is_none()
-                    });
+                    let kept = work
+                        .actual
+                        .iter()
+                        .filter(|r| !leaves(r, task, &closed) && cordons.fate(r, now).is_none());
                     one.stay = one.cordoned.staying(&one.want, &table);
                     one.stay
                         .extend(plan::on_silent_providers(task, kept, answers));
@@ -294,7 +295,7 @@ impl Scheduler {
                         .sum::<u32>()
                         .min(one.want.replicas);
                 }
-                self.bind(works, &mut tasks, &decided, (&cordons, now));
+                self.bind(works, &mut tasks, &decided, (cordons.as_ref(), now));
                 let call = Call {
                     snapshot: &seen,
                     whole: snapshot,
@@ -448,14 +449,14 @@ impl Scheduler {
                         .collect();
                     if let Some(outcome) = outcomes.get_mut(o.work) {
                         let task = works.get(o.work).and_then(|w| w.resolved.get(o.task));
-                        outcome.stuck.extend(stuck.zip(task).map(
-                            |((replicas, reason), task)| Stuck {
+                        outcome
+                            .stuck
+                            .extend(stuck.zip(task).map(|((replicas, reason), task)| Stuck {
                                 task: task.name.clone(),
                                 target: task.target.clone(),
                                 replicas,
                                 reason,
-                            },
-                        ));
+                            }));
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| Decision {
                             id: id

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use tradewind_api::{CordonView, DeploymentView, LeftView, Outcome, PlaceOutcome, PlaceView, command};
+use tradewind_api::{
+    CordonView, DeploymentView, LeftView, Outcome, PlaceOutcome, PlaceView, command,
+};
 use tradewind_core::{
     alike,
-    cordon::{CordonRecord, Cordons, DrainRecord, Fate},
+    cordon::{self, CordonRecord, Cordons, DrainRecord, Fate},
     event::{Event, Reason, Severity},
+    manifest::Resolved,
     names::{Actor, InstanceName},
+    plan,
     record::{AllocationRecord, Stage},
     rollout::Status,
     store,
@@ -228,8 +232,8 @@ impl Handle {
         }
     }
 
-    /// Whether there is such a place: one that is offered, one where something runs, or one that is cordoned. Of a provider that has not told
-    /// its regions any may be meant.
+    /// Whether there is such a place: one that is cordoned, one that is offered, or one where something runs. Of a provider that has not told its
+    /// regions any may be meant.
     fn check_place(&self, provider: &InstanceName, region: &str) -> Result<(), Error> {
         let shared = &self.shared;
         let mut known: BTreeSet<(InstanceName, String)> = shared
@@ -241,17 +245,11 @@ impl Handle {
             .collect();
         {
             let cache = lock(&shared.cache);
-            let live = cache.deployments.values().flat_map(|e| e.allocations.values());
-            known.extend(live.map(|l| {
-                let intent = &l.record.intent;
-                (intent.provider.clone(), intent.offer.region.clone())
-            }));
-            known.extend(
-                cache
-                    .cordons
-                    .iter()
-                    .map(|c| (c.provider.clone(), c.region.clone())),
-            );
+            if cache.cordons.get(provider, region).is_some() {
+                return Ok(());
+            }
+            let live = cache.lives_of(provider).map(|l| &l.record.intent);
+            known.extend(live.map(|i| (i.provider.clone(), i.offer.region.clone())));
         }
         let snapshot = shared.plugins.snapshot();
         let has_provider =
@@ -261,7 +259,8 @@ impl Handle {
             .filter(|(p, r)| p == provider && !r.is_empty())
             .map(|(_, r)| r.as_str())
             .peekable();
-        let silent = regions.peek().is_none() && !known.contains(&(provider.clone(), String::new()));
+        let silent =
+            regions.peek().is_none() && !known.contains(&(provider.clone(), String::new()));
         let has_region = region.is_empty() || silent || regions.any(|r| r == region);
         if has_provider && has_region {
             return Ok(());
@@ -303,7 +302,9 @@ pub(crate) fn warn(view: &mut DeploymentView, entry: &DeploymentState, cordons: 
                     stuck.replicas, record.task, stuck.reason
                 ),
             };
-            allocation.warnings.push(format!("{}: {then}", cordoned(cordon)));
+            allocation
+                .warnings
+                .push(format!("{}: {then}", cordoned(cordon)));
         }
     }
 }
@@ -456,6 +457,14 @@ fn standing(
     let Some(drain) = drain else {
         return moves("it goes on".to_owned());
     };
+    let job = matches!(record.intent.workload.run, Run::Job { .. });
+    let data = cordon::data_of(&record.intent.workload);
+    if let Some(path) = data.filter(|_| !job && record.intent.stays()) {
+        let line = command(&record.namespace, &format!("restart {}", record.deployment));
+        return stuck(format!(
+            "it keeps data there (\"{path}\"): {line} begins it elsewhere, without them"
+        ));
+    }
     if cordons.fate(record, now) == Some(Fate::Stay) {
         let end = drain.deadline.filter(|_| !drain.ignore_jobs);
         return moves(match end {
@@ -473,20 +482,27 @@ fn standing(
             found.replicas, found.reason
         ));
     }
-    let paused = entry
-        .record
-        .rollout
-        .as_ref()
-        .is_some_and(|r| r.status == Status::Paused);
-    if paused && !drain.is_overdue(now) {
-        let line = command(
-            &record.namespace,
-            &format!("rollout resume {}", record.deployment),
-        );
-        return stuck(format!("its update is paused: {line} lets it go on"));
+    let another_version = |task: &Resolved| {
+        same(&task.name, &task.target)
+            && plan::needs_new_replicas(&record.intent.workload, &task.workload)
+    };
+    if entry.resolved.iter().any(another_version) {
+        let name = &record.deployment;
+        let waits = match entry.record.rollout.as_ref().map(|r| r.status) {
+            Some(Status::Paused) => Some(("is paused", format!("rollout resume {name}"))),
+            Some(Status::Waiting) => Some(("waits", format!("promote {name}"))),
+            _ => None,
+        };
+        if let Some((what, line)) = waits {
+            let line = command(&record.namespace, &line);
+            return stuck(format!("its update {what}: {line} lets it go on"));
+        }
     }
     if let Some(unplaced) = entry.unplaced.iter().find(|u| u.task == record.task) {
-        return stuck(format!("what takes its place has none: {}", unplaced.reason));
+        return stuck(format!(
+            "what takes its place has none: {}",
+            unplaced.reason
+        ));
     }
     if let Some((_, _, why)) = entry.crowded.iter().find(|(t, at, _)| same(t, at)) {
         return stuck(why.clone());

@@ -593,11 +593,7 @@ impl Shared {
     ) -> Vec<String> {
         let (cordons, now) = (lock(&self.cache).cordons.clone(), self.clock.now());
         let mut out = Vec::new();
-        for (task, at) in work
-            .resolved
-            .iter()
-            .zip(cordons::look(&cordons, work, now))
-        {
+        for (task, at) in work.resolved.iter().zip(cordons::look(&cordons, work, now)) {
             let Some((placements, _)) = record.adoption.places(task) else {
                 continue;
             };
@@ -610,8 +606,14 @@ impl Shared {
                     .map(CordonRecord::place)
                     .next()
                     .unwrap_or_default();
-                if !known.iter().any(|told| told.contains(&format!("\"{closed}\" is cordoned"))) {
-                    out.push(format!("{} goes to \"{closed}\", which is cordoned", task.name));
+                if !known
+                    .iter()
+                    .any(|told| told.contains(&format!("\"{closed}\" is cordoned")))
+                {
+                    out.push(format!(
+                        "{} goes to \"{closed}\", which is cordoned",
+                        task.name
+                    ));
                 }
             }
         }

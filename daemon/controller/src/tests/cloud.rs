@@ -51,6 +51,8 @@ pub(super) struct Known {
     pub(super) west: Option<u32>,
     /// The most replicas that there were at once.
     pub(super) peak: u32,
+    /// Nothing becomes ready at its second offer.
+    pub(super) west_is_unwell: bool,
     /// The least since this was set.
     pub(super) least: u32,
     /// This version of a service ends again and again, as if its provider started it again by itself.
@@ -136,6 +138,8 @@ impl Provider for Cloud {
             services: true,
             jobs: true,
             resize: true,
+            images: true,
+            volumes: true,
             ..Features::default()
         }
     }
@@ -234,7 +238,11 @@ impl Provider for Cloud {
                 .get(&tracked.allocation)
                 .copied()
                 .unwrap_or(0);
-            let health = if known.silent_on_health {
+            let unwell =
+                known.west_is_unwell && ran.is_some_and(|ran| ran.offer.starts_with("west"));
+            let health = if unwell {
+                Health::Unhealthy
+            } else if known.silent_on_health {
                 Health::Unknown
             } else {
                 Health::Healthy

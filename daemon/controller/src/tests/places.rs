@@ -128,18 +128,31 @@ async fn a_cordoned_place_takes_nothing_new_and_keeps_what_runs() {
     put(&controller, "ant", 1, 3, "").await;
     tokio::time::sleep(MINUTE).await;
     let grown = at(&[("east", "v1", 2), ("west", "v1", 1)]);
-    assert_eq!(places(&scene.cloud), grown, "only what is new goes elsewhere");
+    assert_eq!(
+        places(&scene.cloud),
+        grown,
+        "only what is new goes elsewhere"
+    );
     put(&controller, "ant", 1, 2, "").await;
     tokio::time::sleep(MINUTE).await;
     let shrunk = at(&[("east", "v1", 1), ("west", "v1", 1)]);
-    assert_eq!(places(&scene.cloud), shrunk, "the cordoned place shrinks first");
+    assert_eq!(
+        places(&scene.cloud),
+        shrunk,
+        "the cordoned place shrinks first"
+    );
 
     let warnings = seen(&controller).tasks[0]
         .allocations
         .iter()
         .flat_map(|a| a.warnings.clone())
         .collect::<Vec<_>>();
-    assert!(warnings.join("\n").contains("(a bad day): what runs there goes on"), "{warnings:?}");
+    assert!(
+        warnings
+            .join("\n")
+            .contains("(a bad day): what runs there goes on"),
+        "{warnings:?}"
+    );
 
     // A cordon outlives the daemon.
     controller.shutdown().await;
@@ -180,7 +193,7 @@ async fn what_is_drained_moves_without_a_gap_over_a_restart() {
     tokio::time::sleep(LONG).await;
     scene.cloud.with(|known| known.least = u32::MAX);
     drain(&controller, "east", Draining::default()).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let half = places(&scene.cloud);
     assert_eq!(half.get(&("east".to_owned(), "v1".to_owned())), Some(&3));
     assert!(half.len() == 2, "it has begun: {half:?}");
@@ -192,7 +205,11 @@ async fn what_is_drained_moves_without_a_gap_over_a_restart() {
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v1", 3)]));
     assert!(scene.cloud.with(|known| known.least) >= 3, "it had a gap");
-    assert!(is_drained(&controller, "east"), "{:#?}", place(&controller, "east"));
+    assert!(
+        is_drained(&controller, "east"),
+        "{:#?}",
+        place(&controller, "east")
+    );
     assert_eq!(told(&scene, "PlaceDrained").await.len(), 1);
     let before = calls(&scene.cloud);
     uncordon(&controller, "east").await;
@@ -206,7 +223,7 @@ async fn what_has_no_room_elsewhere_stays_and_is_named() {
     let scene = Scene::new();
     let controller = scene.controller().await;
     put(&controller, "ant", 1, 3, "").await;
-    tokio::time::sleep(MINUTE).await;
+    tokio::time::sleep(3 * MINUTE).await;
     scene.cloud.with(|known| known.west = Some(0));
     let deadline = Some(Millis::from_secs(600));
     let how = Draining {
@@ -230,7 +247,10 @@ async fn what_has_no_room_elsewhere_stays_and_is_named() {
         panic!("it is told once")
     };
     assert!(overdue.contains("3 × web of default/ant"), "{overdue}");
-    assert!(told(&scene, "Unplaced").await.is_empty(), "they have their place");
+    assert!(
+        told(&scene, "Unplaced").await.is_empty(),
+        "they have their place"
+    );
 
     scene.cloud.with(|known| known.west = Some(1));
     tokio::time::sleep(LONG).await;
@@ -262,7 +282,7 @@ async fn two_drained_places_send_each_other_nothing() {
     assert_eq!(calls(&scene.cloud), settled);
     let running: u32 = places(&scene.cloud).values().sum();
     assert_eq!(running, 2, "{:?}", places(&scene.cloud));
-    assert!(settled - before <= 4, "{before} {settled}");
+    assert!(settled - before <= 8, "{before} {settled}");
     let refused = controller
         .handle()
         .uncordon(&Actor::LOCAL, &cloud(), "west")
@@ -309,9 +329,12 @@ async fn a_drain_takes_an_update_along() {
     tokio::time::sleep(LONG).await;
     scene.cloud.with(|known| known.least = u32::MAX);
     put(&controller, "ant", 2, 3, "").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let begun = places(&scene.cloud);
-    assert!(begun.contains_key(&("east".to_owned(), "v2".to_owned())), "{begun:?}");
+    assert!(
+        begun.contains_key(&("east".to_owned(), "v2".to_owned())),
+        "{begun:?}"
+    );
     drain(&controller, "east", Draining::default()).await;
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v2", 3)]));
@@ -320,16 +343,16 @@ async fn a_drain_takes_an_update_along() {
     controller.shutdown().await;
 }
 
-/// At the deadline nothing waits for an update that somebody has paused.
+/// What an update has not replaced yet goes with the update: the deadline makes no version of it by itself.
 #[tokio::test(start_paused = true)]
-async fn a_deadline_passes_the_bounds() {
+async fn a_paused_update_keeps_its_old_version_and_is_named() {
     let scene = Scene::new();
     scene.cloud.with(|known| known.silent_on_health = true);
     let controller = scene.controller().await;
     put(&controller, "ant", 1, 3, "").await;
     tokio::time::sleep(LONG).await;
     put(&controller, "ant", 2, 3, "").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let (namespace, name) = (
         "default".parse().expect("a name"),
         "ant".parse().expect("a name"),
@@ -342,14 +365,86 @@ async fn a_deadline_passes_the_bounds() {
         ..Draining::default()
     };
     drain(&controller, "east", how).await;
-    tokio::time::sleep(5 * MINUTE).await;
-    let all = place(&controller, "east").left;
-    assert!(
-        all.iter().any(|one| one.stuck && one.why.contains("rollout resume ant")),
-        "{all:#?}"
-    );
     tokio::time::sleep(LONG).await;
-    assert!(place(&controller, "east").left.is_empty(), "{:#?}", place(&controller, "east"));
+    let one = left(&controller);
+    assert!(
+        one.stuck && one.why.contains("`tradewind rollout resume ant`"),
+        "{one:#?}"
+    );
+    let kept = places(&scene.cloud);
+    let old = kept.get(&("east".to_owned(), "v1".to_owned()));
+    assert!(old.is_some_and(|n| *n >= 2), "{kept:?}");
+    assert!(
+        kept.contains_key(&("west".to_owned(), "v2".to_owned())),
+        "{kept:?}"
+    );
+    let resumed = handle.resume(&Actor::LOCAL, &namespace, &name, None).await;
+    resumed.expect("it is paused");
+    tokio::time::sleep(LONG).await;
+    assert_eq!(places(&scene.cloud), at(&[("west", "v2", 3)]));
+    assert!(is_drained(&controller, "east"));
+    controller.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_deadline_nothing_waits_for_bounds() {
+    let scene = Scene::new();
+    let controller = scene.controller().await;
+    put(&controller, "ant", 1, 3, "").await;
+    tokio::time::sleep(MINUTE).await;
+    scene.cloud.with(|known| known.west_is_unwell = true);
+    let how = Draining {
+        deadline: Some(Millis::from_secs(60)),
+        ..Draining::default()
+    };
+    drain(&controller, "east", how).await;
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    let east = ("east".to_owned(), "v1".to_owned());
+    let before = places(&scene.cloud);
+    assert_eq!(
+        before.get(&east),
+        Some(&3),
+        "nothing takes over: {before:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(places(&scene.cloud), at(&[("west", "v1", 3)]));
+    assert!(is_drained(&controller, "east"));
+    controller.shutdown().await;
+}
+
+/// Elsewhere it would begin without its data. Its owner says when.
+#[tokio::test(start_paused = true)]
+async fn what_keeps_data_stays_until_it_is_restarted() {
+    let scene = Scene::new();
+    let controller = scene.controller().await;
+    put_text(
+        &controller,
+        "{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {name: ant}, spec: {services: {web: {image: web, env: {VERSION: \
+         v1}, volumes: [{path: /data, name: data, size: 1Gi}], resources: {cpu: 1, memory: 1Gi}}}}}",
+    )
+    .await;
+    tokio::time::sleep(MINUTE).await;
+    let how = Draining {
+        deadline: Some(Millis::from_secs(60)),
+        ..Draining::default()
+    };
+    drain(&controller, "east", how).await;
+    tokio::time::sleep(LONG).await;
+    assert_eq!(places(&scene.cloud), at(&[("east", "v1", 1)]));
+    let one = left(&controller);
+    assert!(
+        one.stuck && one.why.contains("(\"/data\"): `tradewind restart ant`"),
+        "{one:#?}"
+    );
+    let (namespace, name) = (
+        "default".parse().expect("a name"),
+        "ant".parse().expect("a name"),
+    );
+    let handle = controller.handle();
+    let again = handle.restart(&Actor::LOCAL, &namespace, &name, None, "", None);
+    again.await.expect("it is there");
+    tokio::time::sleep(LONG).await;
+    assert_eq!(places(&scene.cloud), at(&[("west", "v1", 1)]));
     assert!(is_drained(&controller, "east"));
     controller.shutdown().await;
 }
@@ -403,7 +498,10 @@ fn act() -> impl Strategy<Value = (Act, u64)> {
         Just(Act::Restart),
     ];
     // The pause before the next one, in milliseconds.
-    (acts, prop_oneof![Just(0), Just(700), Just(20_000), Just(900_000)])
+    (
+        acts,
+        prop_oneof![Just(0), Just(700), Just(20_000), Just(900_000)],
+    )
 }
 
 async fn play(acts: Vec<(Act, u64)>) {

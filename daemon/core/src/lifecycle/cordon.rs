@@ -11,7 +11,7 @@ use crate::{
     schedule::placement::{Exclusion, Need, Sheet},
     spec::{
         manifest::Resolved,
-        workload::{Phase, Run},
+        workload::{Phase, Run, Volume, VolumeSource, Workload},
     },
     state::record::{AllocationRecord, Stage},
 };
@@ -99,9 +99,13 @@ impl Cordons {
         if self.is_empty() || record.is_over() {
             return None;
         }
-        let is_job = matches!(record.intent.workload.run, Run::Job { .. });
+        let workload = &record.intent.workload;
+        let is_job = matches!(workload.run, Run::Job { .. });
+        let has_data = !is_job && data_of(workload).is_some();
         let by = |cordon: &CordonRecord| match &cordon.drain {
             None => Fate::Stay,
+            // Elsewhere it would begin without its data: that is its owner's to decide.
+            Some(_) if has_data => Fate::Stay,
             Some(drain) if is_job && (drain.ignore_jobs || !drain.is_overdue(now)) => Fate::Stay,
             Some(drain) if drain.is_overdue(now) => Fate::MoveNow,
             Some(_) => Fate::Move,
@@ -203,6 +207,18 @@ impl AtCordons {
                 || there.map(|s| s.replicas).sum::<u32>() >= p.replicas
         })
     }
+}
+
+/// The path of a volume in which a workload keeps data at its place. None: it leaves nothing behind when it goes.
+pub fn data_of(workload: &Workload) -> Option<&str> {
+    let keeps = |v: &&Volume| {
+        !v.read_only
+            && matches!(
+                v.source,
+                VolumeSource::Persistent { .. } | VolumeSource::HostPath { .. }
+            )
+    };
+    workload.volumes.iter().find(keeps).map(|v| v.path.as_str())
 }
 
 /// Replicas of an allocation that are what their task wants and have begun: going on is nothing new.
