@@ -44,20 +44,20 @@ async fn put_job(controller: &Controller) {
 }
 
 async fn cordon(controller: &Controller, region: &str) -> Outcome {
-    let handle = controller.handle();
-    let done = handle.cordon(&Actor::LOCAL, &cloud(), region, Some("a bad day"));
+    let (handle, cloud) = (controller.handle(), cloud());
+    let done = handle.cordon(&Actor::LOCAL, &cloud, region, Some("a bad day"));
     done.await.expect("there is such a place").outcome
 }
 
 async fn drain(controller: &Controller, region: &str, how: Draining) {
-    let handle = controller.handle();
-    let done = handle.drain(&Actor::LOCAL, &cloud(), region, &how);
+    let (handle, cloud) = (controller.handle(), cloud());
+    let done = handle.drain(&Actor::LOCAL, &cloud, region, &how);
     done.await.expect("there is such a place");
 }
 
 async fn uncordon(controller: &Controller, region: &str) -> Outcome {
-    let handle = controller.handle();
-    let done = handle.uncordon(&Actor::LOCAL, &cloud(), region);
+    let (handle, cloud) = (controller.handle(), cloud());
+    let done = handle.uncordon(&Actor::LOCAL, &cloud, region);
     done.await.expect("there is such a place").outcome
 }
 
