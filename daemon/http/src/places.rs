@@ -66,7 +66,7 @@ pub(crate) async fn get(
     Query(query): Query<Where>,
 ) -> Result<Json<PlaceView>, Error> {
     let region = region(query.region.as_ref());
-    Ok(Json(app.controller.place(&provider, region)?))
+    Ok(Json(app.controller.place(&provider, region).await?))
 }
 
 pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {

@@ -11,6 +11,7 @@ use tradewind_core::{
     event::{Event, Reason, Severity},
     manifest::Resolved,
     names::{Actor, InstanceName},
+    place_health::Place,
     plan,
     record::{AllocationRecord, Stage},
     rollout::Status,
@@ -42,8 +43,8 @@ impl Handle {
     ///
     /// # Errors
     /// `NoPlace`.
-    pub fn place(&self, provider: &InstanceName, region: &str) -> Result<PlaceView, Error> {
-        self.check_place(provider, region)?;
+    pub async fn place(&self, provider: &InstanceName, region: &str) -> Result<PlaceView, Error> {
+        self.check_place(provider, region).await?;
         Ok(self.place_view(provider, region))
     }
 
@@ -137,7 +138,7 @@ impl Handle {
         provider: &InstanceName,
         region: &str,
     ) -> Result<PlaceOutcome, Error> {
-        self.check_place(provider, region)?;
+        self.check_place(provider, region).await?;
         loop {
             let found = {
                 let cache = lock(&self.shared.cache);
@@ -182,7 +183,7 @@ impl Handle {
         (provider, region): (&InstanceName, &str),
         after: impl Fn(Option<&CordonRecord>, Instant) -> (CordonRecord, Reason),
     ) -> Result<PlaceOutcome, Error> {
-        self.check_place(provider, region)?;
+        self.check_place(provider, region).await?;
         loop {
             let (before, revision) = {
                 let cache = lock(&self.shared.cache);
@@ -234,46 +235,51 @@ impl Handle {
 
     /// Whether there is such a place: one that is cordoned, one that is offered, or one where something runs. Of a provider that has not told its
     /// regions any may be meant.
-    fn check_place(&self, provider: &InstanceName, region: &str) -> Result<(), Error> {
-        let shared = &self.shared;
-        let mut known: BTreeSet<(InstanceName, String)> = shared
-            .quotes
-            .known_places()
-            .into_iter()
-            .chain(shared.place_health.called())
-            .map(|place| (place.provider, place.region))
-            .collect();
-        {
-            let cache = lock(&shared.cache);
-            if cache.cordons.get(provider, region).is_some() {
-                return Ok(());
-            }
-            let live = cache.lives_of(provider).map(|l| &l.record.intent);
-            known.extend(live.map(|i| (i.provider.clone(), i.offer.region.clone())));
+    async fn check_place(&self, provider: &InstanceName, region: &str) -> Result<(), Error> {
+        if self.knows_place(provider, region) {
+            return Ok(());
         }
+        let shared = &self.shared;
         let snapshot = shared.plugins.snapshot();
-        let has_provider =
-            snapshot.providers.contains_key(provider) || known.iter().any(|(p, _)| p == provider);
-        let mut regions = known
-            .iter()
-            .filter(|(p, r)| p == provider && !r.is_empty())
-            .map(|(_, r)| r.as_str())
-            .peekable();
-        let silent =
-            regions.peek().is_none() && !known.contains(&(provider.clone(), String::new()));
-        let has_region = region.is_empty() || silent || regions.any(|r| r == region);
-        if has_provider && has_region {
+        // After a restart nobody may have asked for offers yet.
+        let (_, silent) = shared.offers.assess(&snapshot).await;
+        if self.knows_place(provider, region) || silent.iter().any(|f| f.provider == *provider) {
             return Ok(());
         }
         let providers = snapshot.providers.keys().map(ToString::to_string);
-        let places = known.iter().map(|(p, r)| told(p, r));
-        let names: BTreeSet<String> = providers.chain(places).collect();
+        let places = self.known_places(provider);
+        let names: BTreeSet<String> = providers
+            .chain(places.iter().map(ToString::to_string))
+            .collect();
         let given = told(provider, region);
         Err(Error::NoPlace {
             alike: alike::nearest(&given, names.iter().map(String::as_str)).map(str::to_owned),
             known: names.into_iter().collect(),
             given,
         })
+    }
+
+    fn knows_place(&self, provider: &InstanceName, region: &str) -> bool {
+        let snapshot = self.shared.plugins.snapshot();
+        let cordoned = lock(&self.shared.cache)
+            .cordons
+            .get(provider, region)
+            .is_some();
+        cordoned
+            || region.is_empty() && snapshot.providers.contains_key(provider)
+            || self
+                .known_places(provider)
+                .iter()
+                .any(|p| p.provider == *provider && (region.is_empty() || p.region == region))
+    }
+
+    /// The places of all offers and calls, and those where this provider has something.
+    fn known_places(&self, provider: &InstanceName) -> BTreeSet<Place> {
+        let mut known = self.shared.quotes.known_places();
+        known.extend(self.shared.place_health.called());
+        let cache = lock(&self.shared.cache);
+        known.extend(cache.lives_of(provider).map(|l| Place::of(&l.record)));
+        known
     }
 }
 

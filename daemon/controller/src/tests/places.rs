@@ -61,22 +61,22 @@ async fn uncordon(controller: &Controller, region: &str) -> Outcome {
     done.await.expect("there is such a place").outcome
 }
 
-fn place(controller: &Controller, region: &str) -> PlaceView {
-    controller
-        .handle()
-        .place(&cloud(), region)
-        .expect("there is such a place")
+async fn place(controller: &Controller, region: &str) -> PlaceView {
+    let (handle, cloud) = (controller.handle(), cloud());
+    let place = handle.place(&cloud, region).await;
+    place.expect("there is such a place")
 }
 
-fn is_drained(controller: &Controller, region: &str) -> bool {
-    let cordon = place(controller, region).cordon;
+async fn is_drained(controller: &Controller, region: &str) -> bool {
+    let cordon = place(controller, region).await.cordon;
     cordon.is_some_and(|cordon| cordon.state() == "drained")
 }
 
 /// What is left in the east, which is one allocation.
-fn left(controller: &Controller) -> LeftView {
-    let [one] = &place(controller, "east").left[..] else {
-        panic!("{:#?}", place(controller, "east"))
+async fn left(controller: &Controller) -> LeftView {
+    let east = place(controller, "east").await;
+    let [one] = &east.left[..] else {
+        panic!("{east:#?}")
     };
     one.clone()
 }
@@ -197,7 +197,7 @@ async fn what_is_drained_moves_without_a_gap_over_a_restart() {
     let half = places(&scene.cloud);
     assert_eq!(half.get(&("east".to_owned(), "v1".to_owned())), Some(&3));
     assert!(half.len() == 2, "it has begun: {half:?}");
-    let why = left(&controller).why;
+    let why = left(&controller).await.why;
     assert!(why.contains("0 of 3 replicas elsewhere are ready"), "{why}");
     controller.shutdown().await;
 
@@ -205,11 +205,7 @@ async fn what_is_drained_moves_without_a_gap_over_a_restart() {
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v1", 3)]));
     assert!(scene.cloud.with(|known| known.least) >= 3, "it had a gap");
-    assert!(
-        is_drained(&controller, "east"),
-        "{:#?}",
-        place(&controller, "east")
-    );
+    assert!(is_drained(&controller, "east").await);
     assert_eq!(told(&scene, "PlaceDrained").await.len(), 1);
     let before = calls(&scene.cloud);
     uncordon(&controller, "east").await;
@@ -232,7 +228,7 @@ async fn what_has_no_room_elsewhere_stays_and_is_named() {
     };
     drain(&controller, "east", how).await;
     tokio::time::sleep(MINUTE).await;
-    let one = left(&controller);
+    let one = left(&controller).await;
     assert!(
         one.stuck && one.why.contains("no room elsewhere for 3 of them"),
         "{one:#?}"
@@ -262,7 +258,7 @@ async fn what_has_no_room_elsewhere_stays_and_is_named() {
     scene.cloud.with(|known| known.west = None);
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v1", 3)]));
-    assert!(is_drained(&controller, "east"));
+    assert!(is_drained(&controller, "east").await);
     controller.shutdown().await;
 }
 
@@ -307,15 +303,15 @@ async fn jobs_are_left_to_end_until_the_deadline() {
         drain(&controller, "east", how).await;
         tokio::time::sleep(9 * MINUTE).await;
         assert_eq!(places(&scene.cloud), at(&[("east", "", 1)]));
-        assert_eq!(is_drained(&controller, "east"), ignore_jobs);
-        assert!(left(&controller).job, "{:#?}", left(&controller));
+        assert_eq!(is_drained(&controller, "east").await, ignore_jobs);
+        assert!(left(&controller).await.job);
         tokio::time::sleep(5 * MINUTE).await;
         let (region, drained) = match ignore_jobs {
             true => ("east", true),
             false => ("west", true),
         };
         assert_eq!(places(&scene.cloud), at(&[(region, "", 1)]));
-        assert_eq!(is_drained(&controller, "east"), drained);
+        assert_eq!(is_drained(&controller, "east").await, drained);
         controller.shutdown().await;
     }
 }
@@ -339,7 +335,7 @@ async fn a_drain_takes_an_update_along() {
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v2", 3)]));
     assert!(scene.cloud.with(|known| known.least) >= 3, "it had a gap");
-    assert!(is_drained(&controller, "east"));
+    assert!(is_drained(&controller, "east").await);
     controller.shutdown().await;
 }
 
@@ -366,7 +362,7 @@ async fn a_paused_update_keeps_its_old_version_and_is_named() {
     };
     drain(&controller, "east", how).await;
     tokio::time::sleep(LONG).await;
-    let one = left(&controller);
+    let one = left(&controller).await;
     assert!(
         one.stuck && one.why.contains("`tradewind rollout resume ant`"),
         "{one:#?}"
@@ -382,7 +378,7 @@ async fn a_paused_update_keeps_its_old_version_and_is_named() {
     resumed.expect("it is paused");
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v2", 3)]));
-    assert!(is_drained(&controller, "east"));
+    assert!(is_drained(&controller, "east").await);
     controller.shutdown().await;
 }
 
@@ -408,7 +404,7 @@ async fn at_the_deadline_nothing_waits_for_bounds() {
     );
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v1", 3)]));
-    assert!(is_drained(&controller, "east"));
+    assert!(is_drained(&controller, "east").await);
     controller.shutdown().await;
 }
 
@@ -431,7 +427,7 @@ async fn what_keeps_data_stays_until_it_is_restarted() {
     drain(&controller, "east", how).await;
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("east", "v1", 1)]));
-    let one = left(&controller);
+    let one = left(&controller).await;
     assert!(
         one.stuck && one.why.contains("(\"/data\"): `tradewind restart ant`"),
         "{one:#?}"
@@ -445,7 +441,7 @@ async fn what_keeps_data_stays_until_it_is_restarted() {
     again.await.expect("it is there");
     tokio::time::sleep(LONG).await;
     assert_eq!(places(&scene.cloud), at(&[("west", "v1", 1)]));
-    assert!(is_drained(&controller, "east"));
+    assert!(is_drained(&controller, "east").await);
     controller.shutdown().await;
 }
 
@@ -455,23 +451,27 @@ async fn a_place_that_is_not_there_is_refused_with_those_that_are() {
     let controller = scene.controller().await;
     put(&controller, "ant", 1, 1, "").await;
     tokio::time::sleep(MINUTE).await;
+    // A restarted daemon has asked nobody for offers yet.
+    controller.shutdown().await;
+    let controller = scene.controller().await;
     let handle = controller.handle();
-    let asked = |provider: &str, region: &str| {
-        let error = handle.place(&provider.parse().expect("a name"), region);
-        error.err().map(|e| e.to_string())
+    let asked = async |provider: &str, region: &str| {
+        let provider = provider.parse().expect("a name");
+        let answer = handle.place(&provider, region).await;
+        answer.err().map(|e| e.to_string())
     };
-    assert_eq!(asked("cloud", ""), None);
-    assert_eq!(asked("cloud", "west"), None);
+    assert_eq!(asked("cloud", "").await, None);
+    assert_eq!(asked("cloud", "west").await, None);
     assert_eq!(
-        asked("cloud", "wset").as_deref(),
+        asked("cloud", "wset").await.as_deref(),
         Some("there is no place \"cloud/wset\", did you mean \"cloud/west\"?")
     );
     assert_eq!(
-        asked("clod", "").as_deref(),
+        asked("clod", "").await.as_deref(),
         Some("there is no place \"clod\", did you mean \"cloud\"?")
     );
     assert_eq!(
-        asked("onprem", "").as_deref(),
+        asked("onprem", "").await.as_deref(),
         Some("there is no place \"onprem\"")
     );
     controller.shutdown().await;
