@@ -164,8 +164,8 @@ async fn a_drain_moves_a_service_to_another_cloud_without_a_gap() -> Result<()> 
     ensure!(begun.contains("\"east/eu\" is drained"), "{begun}");
     let regions = daemon.get("/v1/regions").await?;
     ensure!(
-        of(&regions, "east")["cordon"]["reason"] == "it moves"
-            && of(&regions, "west")["cordon"].is_null(),
+        of(&regions, "east")["cordons"][0]["reason"] == "it moves"
+            && of(&regions, "west")["cordons"].is_null(),
         "{regions:#}"
     );
     daemon
@@ -229,7 +229,7 @@ async fn a_drain_moves_a_service_to_another_cloud_without_a_gap() -> Result<()> 
     daemon.run(&["drain", "west"])?;
     daemon.run(&["uncordon", "west"])?;
     let regions = daemon.get("/v1/regions").await?;
-    ensure!(of(&regions, "west")["cordon"].is_null(), "{regions:#}");
+    ensure!(of(&regions, "west")["cordons"].is_null(), "{regions:#}");
     Ok(())
 }
 
@@ -250,6 +250,6 @@ async fn only_an_admin_of_all_namespaces_closes_a_place_that_is_everybodys() -> 
         ensure!(answer.status() == reqwest::StatusCode::FORBIDDEN, "{path}");
     }
     let regions = daemon.get("/v1/regions").await?;
-    ensure!(of(&regions, "east")["cordon"].is_null(), "{regions:#}");
+    ensure!(of(&regions, "east")["cordons"].is_null(), "{regions:#}");
     Ok(())
 }

@@ -31,7 +31,7 @@ pub(crate) fn table(out: &Output, regions: &[RegionView]) -> Table {
 pub(crate) fn notes(out: &Output, view: &RegionsView) -> String {
     let mut parts = Vec::new();
     let mut told = BTreeSet::new();
-    for cordon in view.items.iter().filter_map(|r| r.cordon.as_ref()) {
+    for cordon in view.items.iter().flat_map(|r| &r.cordons) {
         // One of a whole provider stands at each of its regions.
         if told.insert(&cordon.place) {
             parts.push(cordoned(out, cordon));
@@ -58,6 +58,18 @@ pub(crate) fn notes(out: &Output, view: &RegionsView) -> String {
         )
     }));
     parts.join("\n")
+}
+
+/// How a place stands that is closed by these: what goes on counts most.
+fn standing(cordons: &[CordonView]) -> (&'static str, Mood) {
+    let mut states = cordons.iter().map(CordonView::state);
+    let drained = |state| matches!(state, "drained");
+    match (cordons.is_empty(), states.clone().any(|s| s == "draining")) {
+        (true, _) => ("open", Plain),
+        (false, true) => ("draining", Mood::Busy),
+        (false, false) if states.any(drained) => ("drained", Mood::Bad),
+        (false, false) => ("cordoned", Mood::Bad),
+    }
 }
 
 /// Who closed a place, and what opens it.
@@ -92,11 +104,7 @@ fn row(out: &Output, region: &RegionView) -> [Cell; 10] {
         let cell = |ms: Millis| out.cell(millis(ms.0 as f64), Plain).key(ms.0 as f64);
         value.map_or_else(|| dash(out), cell)
     };
-    let (status, status_mood) = match region.cordon.as_ref().map(CordonView::state) {
-        None => ("open", Plain),
-        Some(state @ "draining") => (state, Mood::Busy),
-        Some(state) => (state, Mood::Bad),
-    };
+    let (status, status_mood) = standing(&region.cordons);
     let cause = region.cause.as_ref().map_or("-", |c| c.message.as_str());
     [
         out.cell(place(&region.provider, &region.region), Plain),

@@ -486,9 +486,7 @@ impl Handle {
                 });
             let over = cordons.over(&place.provider, &place.region);
             RegionView {
-                cordon: over
-                    .max_by_key(|cordon| cordon.drain.is_some())
-                    .map(CordonView::from),
+                cordons: over.map(CordonView::from).collect(),
                 circuit: known.breaker.circuit(now),
                 since: known.breaker.opened().map(at),
                 until: known.breaker.until(now).map(at),
