@@ -40,6 +40,7 @@ mod operations;
 mod output;
 mod package;
 mod pages;
+mod place;
 mod placing;
 mod plans;
 mod policies;

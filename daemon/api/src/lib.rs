@@ -16,6 +16,7 @@ mod logs;
 mod namespace;
 mod offer;
 mod page;
+mod place;
 mod plan;
 mod plugin;
 pub mod problem;
@@ -47,6 +48,7 @@ pub use namespace::{
 };
 pub use offer::{OfferView, OffersView, Unoffered};
 pub use page::{Nothing, Page};
+pub use place::{CordonView, DrainView, LeftView, PlaceOutcome, PlaceView};
 pub use plan::{
     Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, PlannedSchedule,
     Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,

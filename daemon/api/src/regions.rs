@@ -11,7 +11,7 @@ use tradewind_core::{
     units::{Instant, Millis},
 };
 
-use crate::Page;
+use crate::{CordonView, Page};
 
 /// Every region of every provider.
 pub type RegionsView = Page<RegionView, Degraded>;
@@ -32,6 +32,9 @@ pub struct RegionView {
     pub provider: InstanceName,
     /// Empty where the provider has no regions.
     pub region: String,
+    /// Why nothing new is placed there by somebody's word: the cordon of the whole provider, that of the region. Absent: it is open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cordons: Vec<CordonView>,
     /// Whether calls go there.
     pub circuit: Circuit,
     /// When the circuit opened. Absent: it is closed.

@@ -13,6 +13,7 @@ mod form;
 mod help;
 mod lists;
 mod narrow;
+mod place;
 mod policy;
 mod restart;
 mod session;
@@ -42,6 +43,7 @@ pub use lists::{
     Decisions, Deployments, Namespaces, Offers, Paging, Plans, Plugins, Regions, Revisions, Tokens,
 };
 pub use narrow::{EventKind, LineKind, Since};
+pub use place::{Cordon, Drain, PlaceName, Uncordon};
 pub use policy::{Policy, Shadow, ShadowName, ShadowStart};
 pub use restart::{Restart, RolloutName};
 pub use session::{Copy, Exec, PortForward, ReplicaArgs};
@@ -290,6 +292,13 @@ pub enum Command {
     /// List the regions of every provider: how they have been doing, and which are left alone for
     /// now
     Regions(Regions),
+    /// Place nothing new at a provider or in a region of it. What runs there goes on
+    Cordon(Cordon),
+    /// Let a provider or a region of it take new replicas again. Ends a drain
+    Uncordon(Uncordon),
+    /// Cordon a provider or a region of it, move what runs there elsewhere, and wait until nothing
+    /// is left. Ends with 7 when something has no other place
+    Drain(Drain),
     /// Show the processor time and the memory that deployments use, or the replicas of one
     Top(Top),
     /// Show moves to places that cost less

@@ -21,6 +21,7 @@ mod lists;
 mod login;
 mod namespaces;
 mod offers;
+mod places;
 mod plan;
 mod plans;
 mod plugins;
@@ -116,6 +117,9 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         }
         Command::Top(args) => top::run(context, args).await?,
         Command::Regions(args) => regions::list(context, args).await?,
+        Command::Cordon(args) => places::cordon(context, args).await?,
+        Command::Uncordon(args) => places::uncordon(context, args).await?,
+        Command::Drain(args) => places::drain(context, args).await?,
         Command::Assess(args) => return assess::run(context, args).await,
         Command::Decisions(args) => decisions::list(context, args).await?,
         Command::Decision(super::args::Decision::Show { id }) => {

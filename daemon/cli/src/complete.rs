@@ -34,6 +34,7 @@ enum Kind {
     Plan,
     Plugin,
     Token,
+    Place,
     Context,
 }
 
@@ -99,6 +100,7 @@ fn kind(path: &[&str], id: &str) -> Option<Kind> {
             Kind::Plugin
         }
         (["token", "revoke"], "name") => Kind::Token,
+        (["cordon" | "uncordon" | "drain"], "place") => Kind::Place,
         (
             [
                 "login" | "token" | "credential" | "namespace" | "plugin" | "policy",
@@ -175,6 +177,7 @@ fn ask(globals: &Globals, kind: Kind) -> Option<Vec<String>> {
         Kind::Plan => (&["v1", "plans"], "id"),
         Kind::Plugin => (&["v1", "plugins"], "instance"),
         Kind::Token => (&["v1", "tokens"], "name"),
+        Kind::Place => (&["v1", "regions"], "provider"),
         Kind::Context => return None,
     };
     let query: Vec<(&str, String)> = match kind {
@@ -191,7 +194,27 @@ fn ask(globals: &Globals, kind: Kind) -> Option<Vec<String>> {
             .ok()?
             .ok()?
             .ok()?;
+    if kind == Kind::Place {
+        return Some(places(&answer));
+    }
     Some(listed(&answer, key))
+}
+
+/// Every provider, and every region of one.
+fn places(regions: &Value) -> Vec<String> {
+    let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
+    let items = regions.get("items").and_then(Value::as_array);
+    let mut names = std::collections::BTreeSet::new();
+    for item in items.into_iter().flatten() {
+        let (Some(provider), Some(region)) = (text(item, "provider"), text(item, "region")) else {
+            continue;
+        };
+        if !region.is_empty() {
+            names.insert(format!("{provider}/{region}"));
+        }
+        names.insert(provider);
+    }
+    names.into_iter().collect()
 }
 
 /// The names in a list, be it bare or in an object beside other things.
@@ -225,6 +248,7 @@ mod tests {
             (&["plugin", "canary", "start"], "name", Some(Kind::Plugin)),
             (&["plugin", "new"], "name", None),
             (&["token", "create"], "name", None),
+            (&["drain"], "place", Some(Kind::Place)),
             (&["context", "use"], "name", Some(Kind::Context)),
             (&[], "namespace", Some(Kind::Namespace)),
             (&["logs"], "task", None),
@@ -249,6 +273,8 @@ mod tests {
             listed(&json!({"items": bare, "next": null}), "name"),
             ["a", "b"]
         );
+        let regions = json!({"items": [{"provider": "aws", "region": "eu"}, {"provider": "box", "region": ""}]});
+        assert_eq!(places(&regions), ["aws", "aws/eu", "box"]);
         assert_eq!(listed(&json!({"plugins": [{"name": "p"}]}), "name"), ["p"]);
         assert!(listed(&json!({}), "name").is_empty());
     }

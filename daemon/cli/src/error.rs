@@ -101,6 +101,10 @@ pub enum Error {
         after: Millis,
         message: String,
     },
+    #[error("\"{place}\" is not drained: {}", left.join("; "))]
+    NotDrained { place: String, left: Vec<String> },
+    #[error("\"{place}\" was uncordoned meanwhile: its drain has ended")]
+    Uncordoned { place: String },
     #[error("the daemon is not ready after {after}: {message}")]
     NotReady { after: Millis, message: String },
     #[error(transparent)]
@@ -183,8 +187,8 @@ impl Error {
             Self::Client(client::Error::Refused(problem)) | Self::File { problem, .. } => {
                 problem_code(problem)
             }
-            Self::TimedOut { .. } | Self::NotReady { .. } => 7,
-            Self::Deleted { .. } => 5,
+            Self::TimedOut { .. } | Self::NotReady { .. } | Self::NotDrained { .. } => 7,
+            Self::Deleted { .. } | Self::Uncordoned { .. } => 5,
             Self::NoneSelected { .. } | Self::NoContext { .. } | Self::NoField { .. } => 3,
             Self::NotRunning { .. } => 6,
             Self::Untrusted { .. } | Self::NoToken => 8,
@@ -240,6 +244,9 @@ impl Error {
                 "the daemon goes on: see {} and {}, or allow more with --timeout",
                 command(namespace, &format!("describe {name}")),
                 command(namespace, &format!("events {name}"))
+            )),
+            Self::NotDrained { place, .. } => Some(format!(
+                "the drain goes on: make room elsewhere, or end it with `tradewind uncordon {place}`"
             )),
             Self::NotRunning { had: Some(had), .. } => Some(format!(
                 "start it with `tradewind serve`: the one that ran there ended without a word, and listened at {had}. Or name another with --server, or a \

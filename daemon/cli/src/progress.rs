@@ -75,7 +75,8 @@ impl Progress {
         }
     }
 
-    fn put(&self, key: String, line: String, stands: bool) {
+    /// A line that takes the place of an earlier one with its key. `stands`: it will not change any more.
+    pub(crate) fn put(&self, key: String, line: String, stands: bool) {
         match &mut *self.display.borrow_mut() {
             Display::Silent => {}
             Display::Lines(last) => {

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tradewind_core::{
     capability::{Clock, Paces, Prober, Registries},
+    cordon::{CordonRecord, PLACES},
     event::{Reason, Severity},
     failure::Failure,
     identity::Scope,
@@ -42,6 +43,7 @@ pub use options::{KeepAudit, Options};
 pub use service::following::{ListChange, ListEvent};
 pub use service::listing::Filter;
 pub use service::measures::{DeploymentMeasure, Measures};
+pub use service::places::Draining;
 pub use service::plans::{ByHand, Draft, Error as PlanError};
 pub use service::session::{ReplicaChoice, Target};
 use state::cache::{Cache, DeploymentState};
@@ -89,6 +91,17 @@ pub enum Error {
     NothingTo { action: &'static str, name: String },
     #[error("the update of \"{name}\" is paused")]
     Paused { name: DeploymentKey },
+    #[error("there is no place \"{given}\"{}", alike.as_ref().map(|a| format!(", did you mean \"{a}\"?")).unwrap_or_default())]
+    NoPlace {
+        given: String,
+        alike: Option<String>,
+        known: Vec<String>,
+    },
+    #[error("\"{place}\" is cordoned with all of \"{provider}\"")]
+    CordonedWhole {
+        place: String,
+        provider: InstanceName,
+    },
     #[error("there is no task \"{task}\" in \"{name}\"")]
     NoTask {
         name: String,
@@ -204,6 +217,7 @@ struct Shared {
     scaler: Arc<background::autoscaler::Scaler>,
     timekeeper: Arc<background::timekeeper::Timekeeper>,
     rebalancer: Arc<background::rebalancer::Rebalancer>,
+    drainer: Arc<background::drainer::Drainer>,
     shadows: Arc<schedule::shadows::Shadows>,
     sessions: service::session::Recorded,
     tasks: TaskTracker,
@@ -493,6 +507,12 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         quotes: quotes.clone(),
         stop: stop.clone(),
     });
+    let drainer = Arc::new(background::drainer::Drainer::new(
+        cache.clone(),
+        committer.clone(),
+        clock.clone(),
+        stop.clone(),
+    ));
     {
         let mut cache = lock(&cache);
         outages.resume(&cache);
@@ -521,6 +541,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         scaler,
         timekeeper,
         rebalancer,
+        drainer,
         shadows,
         sessions: service::session::Recorded::default(),
         tasks,
@@ -539,6 +560,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
         timekeeper,
         place_health,
         rebalancer,
+        drainer,
         ..
     } = shared.as_ref();
     tasks.spawn(vital::part("reconciler", reconciler.run()));
@@ -552,6 +574,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     tasks.spawn(vital::part("orphan sweep", sweep.run()));
     tasks.spawn(vital::part("measurements", measurements));
     tasks.spawn(vital::part("rebalancer", rebalancer.clone().run()));
+    tasks.spawn(vital::part("drainer", drainer.clone().run()));
     tasks.spawn(vital::part(
         "reconsideration",
         rebalancer.clone().reconsider(),
@@ -591,6 +614,10 @@ async fn load(store: &dyn Store) -> Result<Cache, Error> {
             }));
         }
         cache.insert_allocation(record, stored.revision);
+    }
+    for stored in store.list(PLACES).await?.records {
+        let record: CordonRecord = state::journal::decode(&stored)?;
+        cache.set_cordon(record, stored.revision);
     }
     for entry in cache.deployments.quietly().values_mut() {
         // A call may have been under way when the daemon was killed.

@@ -2,6 +2,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod affinity;
+pub(crate) mod cordons;
 pub(crate) mod offers;
 pub(crate) mod policy_call;
 pub(crate) mod ports;

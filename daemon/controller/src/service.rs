@@ -11,6 +11,7 @@ pub(crate) mod logs;
 pub(crate) mod measures;
 pub(crate) mod namespaces;
 mod pause;
+pub(crate) mod places;
 pub(crate) mod plans;
 pub(crate) mod render;
 pub(crate) mod rerun;

@@ -7,6 +7,7 @@ mod deadline;
 mod kept;
 mod memory;
 mod parts;
+mod places;
 mod schedule;
 mod timekeeper;
 mod undecided;

@@ -1,5 +1,6 @@
 //! What everything else is said with: names, units, texts of failures. It must know nothing of what Tradewind is for.
 
+pub mod alike;
 pub mod diagnose;
 pub mod difference;
 pub mod exhausted;

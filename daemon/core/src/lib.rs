@@ -11,9 +11,9 @@ mod schedule;
 mod spec;
 mod state;
 
-pub use base::{diagnose, difference, exhausted, failure, field, list, names, retry, units};
+pub use base::{alike, diagnose, difference, exhausted, failure, field, list, names, retry, units};
 pub use lifecycle::{
-    budget, canary, cron, hedge, job, metering, plan, replacement, rollout, scaling, shadow,
+    budget, canary, cordon, cron, hedge, job, metering, plan, replacement, rollout, scaling, shadow,
 };
 pub use ports::{audit, capability, grant, identity, plugin, session, store, vital};
 pub use schedule::{assess, cost, explain, place_health, placement, preempt, replay};

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod canary;
+pub mod cordon;
 pub mod cron;
 pub mod hedge;
 pub mod job;

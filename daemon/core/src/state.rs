@@ -1,6 +1,7 @@
 //! What is stored: documents, plain data, each with the version in which it is kept. It must not know what is decided with it.
 
 pub(crate) mod budget;
+pub(crate) mod cordon;
 pub mod decision;
 pub mod document;
 pub mod event;

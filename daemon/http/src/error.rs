@@ -359,6 +359,10 @@ fn controller_shape(error: &controller::Error) -> Shape {
             let line = command(&name.namespace, &format!("rollout resume {}", name.name));
             Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy(format!("{line} lets it go on"))
         }
+        C::NoPlace { known, .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+            .remedy(format!("the places are {}", known.join(", "))),
+        C::CordonedWhole { provider, .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
+            .remedy(format!("`tradewind uncordon {provider}` lifts that")),
         C::NothingTo { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict),
         C::NoTask { known, .. } => {
             let names: Vec<&str> = known.iter().map(TaskName::as_str).collect();

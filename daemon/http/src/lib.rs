@@ -32,6 +32,7 @@ mod namespaces;
 mod offers;
 mod openapi;
 mod paging;
+mod places;
 mod plans;
 mod plugins;
 mod problems;
@@ -274,6 +275,19 @@ fn routes() -> ApiRouter<App> {
         )
         .api_route("/v1/offers", get_with(offers::list, offers::docs))
         .api_route("/v1/regions", get_with(regions::list, regions::docs))
+        .api_route(
+            "/v1/places/{provider}",
+            get_with(places::get, places::get_docs),
+        )
+        .api_route(
+            "/v1/places/{provider}/cordon",
+            put_with(places::cordon, places::cordon_docs)
+                .merge(delete_with(places::uncordon, places::uncordon_docs)),
+        )
+        .api_route(
+            "/v1/places/{provider}/drain",
+            put_with(places::drain, places::drain_docs),
+        )
         .api_route(
             "/v1/assessments",
             post_with(assessments::create, assessments::docs)

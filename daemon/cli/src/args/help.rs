@@ -72,9 +72,8 @@ const GROUPS: [(&str, &[&str]); 8] = [
         "Operations",
         &[
             "config",
-            "drain",
             "cordon",
-            "undrain",
+            "drain",
             "uncordon",
             "audit",
             "backup",
@@ -274,6 +273,18 @@ pub const EXAMPLES: &[(&str, &[&str])] = &[
     (
         "regions",
         &["tradewind regions", "tradewind regions --status open"],
+    ),
+    (
+        "cordon",
+        &["tradewind cordon aws/eu-west-1 --reason 'prices are wrong'"],
+    ),
+    ("uncordon", &["tradewind uncordon aws/eu-west-1"]),
+    (
+        "drain",
+        &[
+            "tradewind drain onprem --deadline 30m --reason 'new kernel'",
+            "tradewind drain aws/eu-west-1 --ignore-jobs --no-wait",
+        ],
     ),
     ("replacement report", &["tradewind replacement report"]),
     (

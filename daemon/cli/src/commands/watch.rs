@@ -81,7 +81,7 @@ pub(super) async fn one(context: &Context, name: &str) -> Result<(), Error> {
 type Events = futures::stream::BoxStream<'static, Result<client::Event, client::Error>>;
 
 /// Who is asked: found again when it has gone.
-struct Daemon<'a> {
+pub(super) struct Daemon<'a> {
     context: &'a Context,
     other: Option<Client>,
     events: Option<Events>,
@@ -93,7 +93,7 @@ struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    fn new(context: &'a Context) -> Self {
+    pub(super) fn new(context: &'a Context) -> Self {
         Self {
             context,
             other: None,
@@ -104,7 +104,7 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Client {
         self.other.as_ref().unwrap_or(&self.context.client)
     }
 
@@ -112,7 +112,7 @@ impl<'a> Daemon<'a> {
     ///
     /// # Errors
     /// What no other try would change.
-    async fn settle<T>(&mut self, answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    pub(super) async fn settle<T>(&mut self, answer: Result<T, Error>) -> Result<Option<T>, Error> {
         self.looked = Instant::now();
         let error = match answer {
             Ok(answer) => {

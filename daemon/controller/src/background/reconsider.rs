@@ -8,12 +8,12 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tradewind_core::{
+    cordon,
     decision::Decision,
     names::{DecisionId, InstanceName},
     record::{AllocationRecord, DECISIONS, DeploymentKey},
     store::{self, Store},
     units::{Instant, Millis},
-    workload::{VolumeSource, Workload},
 };
 
 use crate::{
@@ -231,19 +231,9 @@ fn better<'a>(
         let late = due
             .get(&work.key)
             .is_some_and(|late| candidate.to.iter().any(|p| late.contains(&p.provider)));
-        if candidate.view.moving > 0 && whole && late && !keeps_data(&task.workload) {
+        if candidate.view.moving > 0 && whole && late && cordon::data_of(&task.workload).is_none() {
             moves.entry(candidate.work).or_default().push(candidate);
         }
     }
     moves
-}
-
-fn keeps_data(workload: &Workload) -> bool {
-    workload.volumes.iter().any(|v| {
-        !v.read_only
-            && matches!(
-                v.source,
-                VolumeSource::Persistent { .. } | VolumeSource::HostPath { .. }
-            )
-    })
 }

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant as Tick};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tradewind_api::{CoolingView, Degraded, DegradedView, RegionView, RegionsView};
+use tradewind_api::{CoolingView, CordonView, Degraded, DegradedView, RegionView, RegionsView};
 use tradewind_core::{
     capability::Clock,
     event::{Cause, Event, Reason, Severity},
@@ -304,6 +304,11 @@ impl PlaceHealth {
         self.better();
     }
 
+    /// Every place that was called.
+    pub(crate) fn called(&self) -> Vec<Place> {
+        lock(&self.standings).places().keys().cloned().collect()
+    }
+
     /// Somewhere is better than before: who waits for a place looks again.
     fn better(&self) {
         lock(&self.deps.cache).enqueue_waiting();
@@ -429,6 +434,21 @@ impl Handle {
             known.is_some_and(|known| scope.sees(known.namespaces()))
         };
         places.retain(|place| seen(&place.provider));
+        let cordons = lock(&self.shared.cache).cordons.clone();
+        // A cordoned place is shown whether or not anything is known of it.
+        let cordoned = cordons.iter().map(|cordon| Place {
+            provider: cordon.provider.clone(),
+            region: cordon.region.clone(),
+        });
+        let unknown = |place: &Place| match place.region.is_empty() {
+            true => !places.iter().any(|known| known.provider == place.provider),
+            false => !places.contains(place),
+        };
+        let absent: Vec<Place> = cordoned
+            .filter(|place| *scope == Scope::All || seen(&place.provider))
+            .filter(unknown)
+            .collect();
+        places.extend(absent);
         let view = |place: Place| {
             let known = standings.places().get(&place).cloned().unwrap_or_default();
             let busy = usage.get(&place).copied().unwrap_or_default();
@@ -464,7 +484,9 @@ impl Handle {
                         cause: cooling.cause.clone(),
                     })
                 });
+            let over = cordons.over(&place.provider, &place.region);
             RegionView {
+                cordons: over.map(CordonView::from).collect(),
                 circuit: known.breaker.circuit(now),
                 since: known.breaker.opened().map(at),
                 until: known.breaker.until(now).map(at),

@@ -243,6 +243,7 @@ impl Reconciler {
         let Outcome {
             desired,
             mut unplaced,
+            stuck,
             held,
             others,
             decision,
@@ -330,6 +331,14 @@ impl Reconciler {
                     change.put_allocation(record.clone(), revision)?;
                 } else {
                     let place = Place::of(record);
+                    // Cordoned since it was decided: it is decided again.
+                    let cordons = lock(&self.cache).cordons.clone();
+                    if cordons.close(&place.provider, &place.region) {
+                        lock(&self.cache).unreserve(&work.all, &records);
+                        return Err(Error::Conflict {
+                            key: work.key.path(),
+                        });
+                    }
                     let message = format!(
                         "{} × {} placed on {place} ({})",
                         record.intent.goal(),
@@ -427,7 +436,7 @@ impl Reconciler {
             entry.hasty = hasty.or_else(|| entry.hasty.take());
             // What can never be placed ends an update: the next look sees it.
             let never = unplaced.iter().any(|u| u.never) && entry.unplaced != unplaced;
-            cache.set_unplaced(key, unplaced);
+            cache.set_unplaced(key, unplaced, stuck);
             if never {
                 cache.enqueue(key);
             }
@@ -693,7 +702,8 @@ fn due(cache: &mut Cache, key: &DeploymentKey) -> Vec<AllocationId> {
         .failure
         .as_ref()
         .map(|_| now + retry::backoff(entry.attempts.saturating_sub(1), key.name.as_str()).std());
-    let unplaced = (!entry.unplaced.is_empty()).then(|| now + LOOK_AGAIN);
+    let lacks = !entry.unplaced.is_empty() || !entry.stuck.is_empty();
+    let unplaced = lacks.then(|| now + LOOK_AGAIN);
     let mut again: Vec<Tick> = [failed, unplaced].into_iter().flatten().collect();
     let mut due = Vec::new();
     for (id, live) in &mut entry.allocations {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tradewind_core::{
+    cordon::Fate,
     event::{Event, Reason, Severity},
     failure::FailureKind,
     manifest::{Resolved, Target},
@@ -149,9 +150,26 @@ impl Reconciler {
             out.crowded
                 .extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
             let prepared = rollout::prepared(&input);
+            // What is of another version goes with its update.
+            let goes_now = |r: &AllocationRecord| {
+                cache.cordons.fate(r, now) == Some(Fate::MoveNow)
+                    && !plan::needs_new_replicas(&r.intent.workload, &task.workload)
+            };
+            let mut own = mine.iter().filter_map(|&i| records.get(i));
+            let hurries = !moves.crowded && is_whole(task, desired) && own.any(goes_now);
+            let beside = input.overlaps
+                && task.update.strategy != rollout::Strategy::Recreate
+                && rollout.status == Status::Done;
             for (&i, to) in mine.iter().zip(&moves.groups) {
                 if let Some(record) = records.get_mut(i) {
-                    settle(record, work.actual.iter().find(|r| r.id == record.id), *to);
+                    // At the end of a drain's time nothing waits for an update's bounds where there is room elsewhere.
+                    let to = match () {
+                        () if !hurries => *to,
+                        () if goes_now(record) => gone(record, *to),
+                        () if beside && record.intent.stays() => whole(record, *to),
+                        () => *to,
+                    };
+                    settle(record, work.actual.iter().find(|r| r.id == record.id), to);
                     // What was lost serves nobody: it stays on record until others have taken over.
                     if record.intent.superseded && record.status.lost && prepared {
                         record.intent.stage = Stage::Removing;
@@ -418,6 +436,36 @@ pub(crate) fn way(task: &Resolved) -> Option<&'static str> {
         "its update wants room for another replica beside those that run: make room, or set update.maxSurge: 0 and update.maxUnavailable: 1, \
          or update.strategy: recreate",
     )
+}
+
+/// Whether all replicas of a task have a place.
+fn is_whole(task: &Resolved, desired: &[Desired]) -> bool {
+    let mine = desired
+        .iter()
+        .find(|d| d.task == task.name && d.target == task.target);
+    mine.is_some_and(|d| d.placements.iter().map(|p| p.replicas).sum::<u32>() >= d.replicas)
+}
+
+/// A record without the replicas that go in the end.
+fn gone(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
+    let goal = if record.intent.superseded {
+        0
+    } else {
+        record.intent.goal()
+    };
+    rollout::Move {
+        replicas: to.replicas.min(goal),
+        drain: None,
+        ..to
+    }
+}
+
+/// A record with all the replicas that it has in the end.
+fn whole(record: &AllocationRecord, to: rollout::Move) -> rollout::Move {
+    rollout::Move {
+        replicas: to.replicas.max(record.intent.goal()),
+        ..to
+    }
 }
 
 fn no_room(task: &Resolved) -> String {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tradewind_core::{
+    cordon::{Cordons, Fate},
     manifest::Resolved,
     names::Namespace,
     placement::{self, Domain, Neighbour},
     plan::Placement,
     record::AllocationRecord,
+    units::Instant,
 };
 
 use crate::{
@@ -24,7 +26,11 @@ impl Scheduler {
         works: &[DeploymentWork],
         open: &mut [PendingTask],
         decided: &HashMap<(usize, usize), Decided>,
+        (cordons, now): (&Cordons, Instant),
     ) {
+        // What is to leave a drained place binds nobody to it.
+        let stays =
+            |r: &AllocationRecord| cordons.fate(r, now).is_none_or(|fate| fate == Fate::Stay);
         let bound = open
             .iter()
             .filter(|o| placement::is_bound(&o.want.need.constraints));
@@ -44,7 +50,8 @@ impl Scheduler {
                     .iter()
                     .filter(|t| placement::is_bound(&t.constraints))
                 {
-                    let places = running(task, entry.allocations.values().map(|l| &l.record));
+                    let records = entry.allocations.values().map(|l| &l.record);
+                    let places = running(task, records.filter(|r| stays(r)));
                     neighbours.push(Neighbour {
                         namespace: &key.namespace,
                         constraints: &task.constraints,
@@ -69,7 +76,7 @@ impl Scheduler {
                 let places = match (part_of.and_then(|i| open.get(i)), decided.get(&(w, t))) {
                     (Some(open), _) => placed(&open.stay),
                     (None, Some(decided)) => placed(&decided.placements),
-                    (None, None) => running(task, work.actual.iter()),
+                    (None, None) => running(task, work.actual.iter().filter(|r| stays(r))),
                 };
                 neighbours.push(Neighbour {
                     namespace: &work.key.namespace,

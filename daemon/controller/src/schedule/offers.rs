@@ -302,6 +302,19 @@ impl OfferCache {
             .collect()
     }
 
+    /// The same, by the last answer that was none of a failure.
+    pub(crate) fn known_places(&self) -> BTreeSet<Place> {
+        let last = lock(&self.last);
+        let offers = last.iter().flat_map(|(name, quote)| {
+            let offers = quote.answer.iter().flat_map(|list| list.iter());
+            offers.map(move |offer| Place {
+                provider: name.clone(),
+                region: offer.region.to_string(),
+            })
+        });
+        offers.collect()
+    }
+
     /// Whether a place is where an offer is.
     pub(crate) fn is_of(&self, place: &Place, offer: &str) -> bool {
         let quotes = lock(&self.quotes);
@@ -365,6 +378,8 @@ impl Offers {
                 Exclusion::Lost(provider.clone(), region.clone()),
             );
         }
+        let cordons = lock(&self.deps.cache).cordons.clone();
+        cordons.mark(&mut sheet);
         let measures = self.deps.meters.measures();
         let mut offers = Vec::new();
         let mut failures = Vec::new();

@@ -10,6 +10,7 @@ use tradewind_core::{
     budget::HeldBack,
     budget::Verdict as Judgement,
     capability::Clock,
+    cordon::Cordons,
     decision::{Decision, RankedOffer},
     failure::ProviderFailure,
     failure::{Failure, NO_ANSWER_YET},
@@ -29,6 +30,7 @@ use crate::{
     Options, lock,
     observe::recovery as health,
     schedule::admission::{Admission, Budgets, Chosen},
+    schedule::cordons::{self, Stays},
     schedule::offers::Offers,
     schedule::policy_call::{Decided, PolicyAnswer},
     schedule::preemption::{Preemption, Preemptor},
@@ -39,6 +41,7 @@ use crate::{
     state::cache::Cache,
     state::commit::Ids,
     state::inputs::Inputs,
+    state::notes::Stuck,
 };
 
 /// How many reasons are told of a task that has no candidate.
@@ -74,6 +77,8 @@ pub(crate) struct Outcome {
     /// In the order of the resolved tasks.
     pub(crate) desired: Vec<Desired>,
     pub(crate) unplaced: Vec<Unplaced>,
+    /// Replicas that stay at a drained place, for there is no room elsewhere.
+    pub(crate) stuck: Vec<Stuck>,
     /// What holds its tasks back, as it is now.
     pub(crate) held: Vec<HeldBack>,
     /// Other deployments that have to make room.
@@ -95,8 +100,10 @@ pub(crate) struct PendingTask {
     pub(crate) work: usize,
     pub(crate) task: usize,
     pub(crate) want: Want,
-    /// Places that are not open to the policy, because their provider is silent.
+    /// Places that are not open to the policy, because their provider is silent or they are cordoned.
     pub(crate) stay: Vec<Placement>,
+    /// What it has at cordoned places.
+    pub(crate) cordoned: Stays,
     /// Replicas that have their place, and share it with no other of the task: they need its ports.
     pub(crate) apart: Vec<(RankedOffer, Placement)>,
 }
@@ -112,6 +119,7 @@ struct Call<'a> {
     table: &'a Table,
     /// Providers that gave no offers.
     silent: &'a [ProviderFailure],
+    cordons: &'a Cordons,
 }
 
 /// Decides where tasks go: budgets, offers, the policy, preemption.
@@ -180,6 +188,7 @@ impl Scheduler {
             (granted, failures, assessed) = (Some(less), missing, Some(table));
         }
         let works = granted.as_deref().unwrap_or(works);
+        let (cordons, now) = (lock(&self.cache).cordons.clone(), self.clock.now());
         outcomes.resize_with(works.len(), Outcome::default);
         let mut settled: HashMap<(usize, usize), (Vec<Placement>, Option<DecisionId>)> =
             HashMap::new();
@@ -194,24 +203,32 @@ impl Scheduler {
                 policy: self.policy_of(work),
                 closed,
             };
-            let adoption = work.adoption();
+            let mut at_cordons = cordons::look(&cordons, work, now);
+            let adoption = work
+                .adoption()
+                .filter(|a| cordons::admit(&cordons, &at_cordons, work, a));
             outcomes
                 .get_mut(w)
                 .into_iter()
                 .for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
-            for (t, task) in work.resolved.iter().enumerate() {
+            for ((t, task), at) in work.resolved.iter().enumerate().zip(&mut at_cordons) {
                 let need = plan::need_digest(&Need::of(task));
+                let actual = cordons::returning(&cordons, at, work, task, now);
                 if let Some(adopted) = adoption.and_then(|a| a.places(task)) {
                     settled.insert((w, t), adopted);
                 } else if task.replicas == 0 {
                     settled.insert((w, t), Default::default());
-                } else if !work.actual.iter().any(|r| leaves(r, task, &asked.closed))
-                    && let Some(placements) = plan::settled(task, need, &work.actual)
+                } else if !at.is_unsettled
+                    && !work.actual.iter().any(|r| leaves(r, task, &asked.closed))
+                    && let Some(placements) = plan::settled(task, need, &actual)
                 {
                     settled.insert((w, t), (placements, None));
                 } else {
                     let want = Want::of(&work.key.namespace, &work.key.name, task);
-                    let mut want = plan::with_current(want, task, &work.actual);
+                    let mut want = plan::with_current(want, task, &actual);
+                    let cordoned = Stays::of(at, &mut want, work, task, |r| {
+                        leaves(r, task, &asked.closed)
+                    });
                     want.need.closed =
                         self.refusals
                             .closed(&work.key, &work.resolved, task, snapshot);
@@ -225,6 +242,7 @@ impl Scheduler {
                             task: t,
                             want,
                             stay: Vec::new(),
+                            cordoned,
                             apart: Vec::new(),
                         },
                     ));
@@ -260,8 +278,13 @@ impl Scheduler {
                     else {
                         continue;
                     };
-                    let kept = work.actual.iter().filter(|r| !leaves(r, task, &closed));
-                    one.stay = plan::on_silent_providers(task, kept, answers);
+                    let kept = work
+                        .actual
+                        .iter()
+                        .filter(|r| !leaves(r, task, &closed) && cordons.fate(r, now).is_none());
+                    one.stay = one.cordoned.staying(&one.want, &table);
+                    one.stay
+                        .extend(plan::on_silent_providers(task, kept, answers));
                     one.want
                         .current
                         .retain(|(provider, _, _)| answers(provider));
@@ -272,7 +295,7 @@ impl Scheduler {
                         .sum::<u32>()
                         .min(one.want.replicas);
                 }
-                self.bind(works, &mut tasks, &decided);
+                self.bind(works, &mut tasks, &decided, (cordons.as_ref(), now));
                 let call = Call {
                     snapshot: &seen,
                     whole: snapshot,
@@ -280,6 +303,7 @@ impl Scheduler {
                     works,
                     table: &table,
                     silent: &silent,
+                    cordons: &cordons,
                 };
                 self.decide_with(call, tasks, &mut admission, &mut outcomes, &mut decided)
                     .await;
@@ -343,6 +367,7 @@ impl Scheduler {
             works,
             table,
             silent,
+            cordons,
         } = call;
         let verdict = match snapshot.policies.get(policy) {
             Some(policy) => self.within_budget(policy.as_ref(), call, &mut open, admission, outcomes).await,
@@ -386,7 +411,7 @@ impl Scheduler {
                 let first = DecisionId::new(self.ids.draw());
                 let mut id = Some(first.clone());
                 let inputs = Arc::new(Inputs::new(first, recorded));
-                for (o, mut d) in open.into_iter().zip(all) {
+                for (mut o, mut d) in open.into_iter().zip(all) {
                     // Without a candidate it is not the policy that knows why.
                     if d.reason.candidates == 0
                         && let Some(unplaced) = &mut d.unplaced
@@ -407,9 +432,13 @@ impl Scheduler {
                         .reason
                         .candidates
                         .saturating_add(u32::try_from(o.apart.len()).unwrap_or(u32::MAX));
-                    d.placements.extend(o.stay);
-                    d.placements
-                        .extend(o.apart.into_iter().map(|(_, placement)| placement));
+                    d.placements.extend(std::mem::take(&mut o.stay));
+                    d.placements.extend(
+                        std::mem::take(&mut o.apart)
+                            .into_iter()
+                            .map(|(_, placement)| placement),
+                    );
+                    let stuck = o.cordoned.keep_last(&mut d, cordons);
                     let late: Vec<InstanceName> = silent
                         .iter()
                         .filter(|p| {
@@ -419,6 +448,15 @@ impl Scheduler {
                         .map(|p| p.provider.clone())
                         .collect();
                     if let Some(outcome) = outcomes.get_mut(o.work) {
+                        let task = works.get(o.work).and_then(|w| w.resolved.get(o.task));
+                        outcome
+                            .stuck
+                            .extend(stuck.zip(task).map(|((replicas, reason), task)| Stuck {
+                                task: task.name.clone(),
+                                target: task.target.clone(),
+                                replicas,
+                                reason,
+                            }));
                         outcome.inputs = Some(inputs.clone());
                         outcome.decision.get_or_insert_with(|| Decision {
                             id: id
@@ -514,13 +552,17 @@ impl Scheduler {
             else {
                 continue;
             };
-            d.placements = plan::current(task, &work.actual);
+            d.placements = o
+                .cordoned
+                .as_it_is(plan::current(task, &work.actual), &o.stay);
             o.stay.clear();
             o.apart.clear();
-            let has: u32 = d.placements.iter().map(|p| p.replicas).sum();
+            let count = |all: &[Placement]| all.iter().map(|p| p.replicas).sum::<u32>();
+            let here = count(&d.placements);
+            let has = here.saturating_add(count(&o.cordoned.last));
             d.unplaced = Some(Unplaced {
                 task: task.name.clone(),
-                replicas: task.replicas.saturating_sub(has),
+                replicas: task.replicas.saturating_sub(here),
                 reason: reason.clone(),
                 never: false,
             });

@@ -28,6 +28,7 @@ use crate::{
     Error, EventFilter, EventKind, Handle, lock,
     reconcile::hedge,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
+    service::places,
     service::plans::ByHand,
     service::render,
     service::revisions::{Why, revise},
@@ -388,9 +389,16 @@ impl Handle {
             namespace: namespace.clone(),
             name: name.clone(),
         };
-        let entry = lock(&self.shared.cache).deployments.take_copy(&key);
+        let (entry, cordons) = {
+            let cache = lock(&self.shared.cache);
+            (cache.deployments.take_copy(&key), cache.cordons.clone())
+        };
         let now = self.shared.clock.now();
-        entry.map(|entry| render::deployment(&key, &entry, &snapshot, now))
+        entry.map(|entry| {
+            let mut view = render::deployment(&key, &entry, &snapshot, now);
+            places::warn(&mut view, &entry, &cordons);
+            view
+        })
     }
 
     pub(crate) fn work(&self, manifest: Manifest) -> DeploymentWork {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tradewind_api::Status;
+use tradewind_api::{CordonView, Status};
 use tradewind_core::{
     names::{DeploymentName, InstanceName, Namespace},
     record::DeploymentKey,
@@ -44,6 +44,8 @@ pub struct Measures {
     pub delayed: usize,
     /// Deployments with replicas that have no place.
     pub waiting: usize,
+    /// How many places are cordoned, draining and drained.
+    pub places: BTreeMap<&'static str, usize>,
     /// How old each provider's last offers are.
     pub quotes: BTreeMap<InstanceName, Duration>,
     /// The most that each namespace may spend per hour and per month, where it has a budget.
@@ -59,7 +61,14 @@ pub struct Measures {
 impl Handle {
     /// What there is to do, and how long it takes.
     pub fn measures(&self) -> Measures {
-        let (queued, delayed, waiting) = lock(&self.shared.cache).queued();
+        let ((queued, delayed, waiting), cordons) = {
+            let cache = lock(&self.shared.cache);
+            (cache.queued(), cache.cordons.clone())
+        };
+        let mut places = BTreeMap::from([("cordoned", 0), ("draining", 0), ("drained", 0)]);
+        for cordon in cordons.iter() {
+            *places.entry(CordonView::from(cordon).state()).or_default() += 1;
+        }
         let budgets = lock(&self.shared.namespaces)
             .limits
             .iter()
@@ -73,6 +82,7 @@ impl Handle {
             queued,
             delayed,
             waiting,
+            places,
             budgets,
             quotes: self.shared.quotes.ages(),
             decision: timings.decision.read(),

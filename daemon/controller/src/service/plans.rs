@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tradewind_api::{Accepted, PlanDiff, PlanSummary, StoredPlanView, command};
 use tradewind_core::{
     budget::Verdict,
+    cordon::CordonRecord,
     event::{Event, Reason, Severity},
     failure::ProviderFailure,
     list::{Page, Window},
@@ -28,6 +29,7 @@ use tradewind_core::{
 use crate::{
     Filter, Handle, Shared, lock,
     schedule::admission::Chosen,
+    schedule::cordons,
     schedule::scheduler::DeploymentWork,
     service::handle::{key_of, not_found},
     service::revisions::{Why, compare},
@@ -513,6 +515,7 @@ impl Handle {
         let present = present(&work, &snapshot, &table, failures);
         let mut moved = record.basis.moved(&present);
         moved.extend(closed(record, &work, &table, &moved));
+        moved.extend(self.shared.cordoned(record, &work, &moved));
         for task in work.resolved.iter() {
             let planned = record
                 .adoption
@@ -579,6 +582,42 @@ impl Shared {
             manifest: record.manifest,
             diff: None,
         }
+    }
+
+    /// Places of the plan at which something would begin, or stay, against a cordon or a drain.
+    fn cordoned(
+        &self,
+        record: &PlanRecord,
+        work: &DeploymentWork,
+        known: &[String],
+    ) -> Vec<String> {
+        let (cordons, now) = (lock(&self.cache).cordons.clone(), self.clock.now());
+        let mut out = Vec::new();
+        for (task, at) in work.resolved.iter().zip(cordons::look(&cordons, work, now)) {
+            let Some((placements, _)) = record.adoption.places(task) else {
+                continue;
+            };
+            for place in placements
+                .iter()
+                .filter(|p| !at.admits(std::slice::from_ref(*p), &cordons))
+            {
+                let closed = cordons
+                    .over(&place.provider, &place.offer.region)
+                    .map(CordonRecord::place)
+                    .next()
+                    .unwrap_or_default();
+                if !known
+                    .iter()
+                    .any(|told| told.contains(&format!("\"{closed}\" is cordoned")))
+                {
+                    out.push(format!(
+                        "{} goes to \"{closed}\", which is cordoned",
+                        task.name
+                    ));
+                }
+            }
+        }
+        out
     }
 
     /// What the namespace's limits leave no room for.

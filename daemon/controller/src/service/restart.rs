@@ -97,7 +97,7 @@ pub(crate) fn note(record: &mut DeploymentRecord, why: &Why) {
         .collect();
 }
 
-fn check_reason(reason: &str) -> Result<(), Error> {
+pub(crate) fn check_reason(reason: &str) -> Result<(), Error> {
     let long = reason.chars().count();
     let message = if long > REASON {
         format!("it has {long} characters: at most {REASON} are kept")

@@ -9,6 +9,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant as Tick};
 use tradewind_core::{
     budget::HeldBack,
+    cordon::{CordonRecord, Cordons},
     failure::{Failure, FailureKind},
     health,
     image::{Exact, Pins},
@@ -26,7 +27,7 @@ use tradewind_core::{
 use crate::{
     state::copy_on_write,
     state::deployments::Deployments,
-    state::notes::{Hasty, Incarnation, Left, Refusal, Seen},
+    state::notes::{Hasty, Incarnation, Left, Refusal, Seen, Stuck},
 };
 
 #[derive(Default)]
@@ -45,6 +46,10 @@ pub(crate) struct Cache {
     growing: HashMap<InstanceName, BTreeSet<AllocationId>>,
     /// What has been promised but is not in the providers' quotes yet: by provider, then by allocation and attempt.
     pub(crate) reserved: HashMap<InstanceName, HashMap<(AllocationId, u32), Reserved>>,
+    /// Places that take nothing new. Whoever decides takes them as they are at one moment.
+    pub(crate) cordons: Arc<Cordons>,
+    /// Of their records, by key.
+    cordon_revisions: HashMap<String, Revision>,
 }
 
 #[derive(Clone)]
@@ -57,6 +62,8 @@ pub(crate) struct DeploymentState {
     /// The generation that has been decided and planned.
     pub(crate) planned: u64,
     pub(crate) unplaced: Vec<Unplaced>,
+    /// Replicas that stay at a place that is drained, for there is no other.
+    pub(crate) stuck: Vec<Stuck>,
     /// Tasks whose update finds no room beside what runs, and what to do about it.
     pub(crate) crowded: Vec<(TaskName, Option<Target>, String)>,
     /// Tasks that have fewer replicas than they want, because of limits or of others.
@@ -434,17 +441,62 @@ impl Cache {
         Some(entry)
     }
 
-    /// Notes which replicas of a deployment have no place.
-    pub(crate) fn set_unplaced(&mut self, key: &DeploymentKey, unplaced: Vec<Unplaced>) {
+    /// Notes which replicas of a deployment have no place, and which have none but one that is drained.
+    pub(crate) fn set_unplaced(
+        &mut self,
+        key: &DeploymentKey,
+        unplaced: Vec<Unplaced>,
+        stuck: Vec<Stuck>,
+    ) {
         let Some(entry) = self.deployments.get_mut(key) else {
             return;
         };
-        if unplaced.is_empty() {
+        if unplaced.is_empty() && stuck.is_empty() {
             self.waiting.remove(key);
         } else {
             self.waiting.insert(key.clone());
         }
-        entry.unplaced = unplaced;
+        (entry.unplaced, entry.stuck) = (unplaced, stuck);
+    }
+
+    /// Shows a committed cordon. What is there is reconciled: what was to begin there goes elsewhere.
+    pub(crate) fn set_cordon(&mut self, record: CordonRecord, revision: Revision) {
+        self.enqueue_at_place(&record);
+        self.cordon_revisions.insert(record.path(), revision);
+        Arc::make_mut(&mut self.cordons).insert(record);
+    }
+
+    /// Shows that a cordon has been lifted. Whoever waits for a place looks again.
+    pub(crate) fn lift_cordon(&mut self, record: &CordonRecord) {
+        self.enqueue_at_place(record);
+        self.enqueue_waiting();
+        self.cordon_revisions.remove(&record.path());
+        Arc::make_mut(&mut self.cordons).remove(&record.provider, &record.region);
+    }
+
+    /// Of a cordon's record.
+    pub(crate) fn cordon_revision(&self, record: &CordonRecord) -> Option<Revision> {
+        self.cordon_revisions.get(&record.path()).copied()
+    }
+
+    /// The deployments that have something at a cordoned place.
+    pub(crate) fn enqueue_at_place(&mut self, cordon: &CordonRecord) {
+        let keys: BTreeSet<DeploymentKey> = self
+            .lives_at(cordon)
+            .map(|live| live.record.key())
+            .collect();
+        keys.iter().for_each(|key| self.enqueue(key));
+    }
+
+    /// What is at a cordoned place.
+    pub(crate) fn lives_at<'a>(
+        &'a self,
+        cordon: &'a CordonRecord,
+    ) -> impl Iterator<Item = &'a AllocationState> {
+        self.lives_of(&cordon.provider).filter(|live| {
+            let intent = &live.record.intent;
+            cordon.covers(&intent.provider, &intent.offer.region)
+        })
     }
 
     pub(crate) fn remove_allocation(&mut self, id: &AllocationId) {
@@ -479,6 +531,7 @@ impl DeploymentState {
             allocations: copy_on_write::Map::default(),
             planned: 0,
             unplaced: Vec::new(),
+            stuck: Vec::new(),
             crowded: Vec::new(),
             held: Vec::new(),
             failure: None,

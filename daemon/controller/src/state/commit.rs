@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tradewind_core::{
     capability::{Clock, Paces},
+    cordon::CordonRecord,
     decision::Decision,
     document::{Document, encode},
     event::{Cause, Event},
@@ -64,6 +65,8 @@ enum Shown {
     AllocationGone(AllocationId),
     /// Other limits, or none any more: they may change anything in the namespace.
     Limits(Namespace, Option<Box<NamespaceRecord>>),
+    Cordoned(Box<CordonRecord>),
+    Uncordoned(Box<CordonRecord>),
 }
 
 // === impl Change ===
@@ -205,6 +208,36 @@ impl Change {
         self.shown
             .push(Shown::Limits(namespace.clone(), record.map(Box::new)));
         Ok(())
+    }
+
+    /// A cordon whose record was of this revision; none: there was no such record.
+    pub(crate) fn cordon(
+        &mut self,
+        record: CordonRecord,
+        revision: Option<Revision>,
+    ) -> Result<(), Error> {
+        let key = record.path();
+        self.expect(match revision {
+            Some(revision) => Expect::AtRevision {
+                key: key.clone(),
+                revision,
+            },
+            None => Expect::Absent { key: key.clone() },
+        });
+        self.put(key, &record)?;
+        self.shown.push(Shown::Cordoned(Box::new(record)));
+        Ok(())
+    }
+
+    /// Lifts a cordon whose record was of this revision.
+    pub(crate) fn uncordon(&mut self, record: CordonRecord, revision: Revision) {
+        let key = record.path();
+        self.expect(Expect::AtRevision {
+            key: key.clone(),
+            revision,
+        });
+        self.delete(key);
+        self.shown.push(Shown::Uncordoned(Box::new(record)));
     }
 
     /// An interval of an allocation's cost that ends with this change.
@@ -350,8 +383,13 @@ impl Committer {
             }
         };
 
-        let limits = |shown: &Shown| matches!(shown, Shown::Limits(..));
-        let wakes = !enqueued.is_empty() || shown.iter().any(limits);
+        let enqueues = |shown: &Shown| {
+            matches!(
+                shown,
+                Shown::Limits(..) | Shown::Cordoned(_) | Shown::Uncordoned(_)
+            )
+        };
+        let wakes = !enqueued.is_empty() || shown.iter().any(enqueues);
         let gone: Vec<AllocationId> = shown.iter().filter_map(Shown::gone).cloned().collect();
         let answer = {
             let mut cache = lock(&self.cache);
@@ -468,6 +506,8 @@ impl Shown {
                     .collect();
                 return keys.iter().for_each(|key| cache.enqueue(key));
             }
+            Self::Cordoned(record) => return cache.set_cordon(*record, revision),
+            Self::Uncordoned(record) => return cache.lift_cordon(&record),
             Self::DeploymentGone(key) => {
                 if let Some(entry) = cache.remove_deployment(&key) {
                     entry.changed.notify_waiters();

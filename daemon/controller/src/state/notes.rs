@@ -58,6 +58,15 @@ pub(crate) struct Left {
     pub(crate) times: u32,
 }
 
+/// Replicas that stay at a drained place, since there is no room for them elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    pub(crate) task: TaskName,
+    pub(crate) target: Option<Target>,
+    pub(crate) replicas: u32,
+    pub(crate) reason: String,
+}
+
 #[derive(Clone)]
 pub(crate) struct Refusal {
     pub(crate) provider: InstanceName,

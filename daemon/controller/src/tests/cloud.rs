@@ -40,15 +40,21 @@ pub(super) struct Ran {
     job: bool,
     /// Of a job, as its provider was told.
     pub(super) deadline: Option<Millis>,
-    offer: String,
+    pub(super) offer: String,
 }
 
 #[derive(Default)]
 pub(super) struct Known {
     /// Replicas that its only offer takes in all; none: it has two without a limit.
     pub(super) capacity: Option<u32>,
+    /// Replicas that its second offer takes in all; none: without a limit.
+    pub(super) west: Option<u32>,
     /// The most replicas that there were at once.
     pub(super) peak: u32,
+    /// Nothing becomes ready at its second offer.
+    pub(super) west_is_unwell: bool,
+    /// The least since this was set.
+    pub(super) least: u32,
     /// This version of a service ends again and again, as if its provider started it again by itself.
     pub(super) broken: Option<String>,
     /// How often each has been started again by then.
@@ -109,9 +115,8 @@ impl Cloud {
                 return Err(Failure::new(kind, "told to fail"));
             }
             let done = effect(known);
-            known.peak = known
-                .peak
-                .max(known.runs.values().map(|ran| ran.replicas).sum());
+            let all = known.runs.values().map(|ran| ran.replicas).sum();
+            (known.peak, known.least) = (known.peak.max(all), known.least.min(all));
             if fault == Some(Fault::After) {
                 Err(Failure::unavailable("the answer is lost"))
             } else {
@@ -133,6 +138,8 @@ impl Provider for Cloud {
             services: true,
             jobs: true,
             resize: true,
+            images: true,
+            volumes: true,
             ..Features::default()
         }
     }
@@ -173,7 +180,16 @@ impl Provider for Cloud {
             };
             return Ok(vec![limited]);
         }
-        Ok(vec![offer("east", 100_000), offer("west", 120_000)])
+        let mut west = offer("west", 120_000);
+        if let Some(capacity) = self.with(|known| known.west) {
+            let there = |ran: &&Ran| ran.offer.starts_with("west");
+            let taken: u32 = self.with(|known| {
+                let there = known.runs.values().filter(there);
+                there.map(|ran| ran.replicas).sum()
+            });
+            west.capacity = capacity.saturating_sub(taken);
+        }
+        Ok(vec![offer("east", 100_000), west])
     }
 
     async fn apply(&self, allocation: &Allocation, _: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
@@ -222,7 +238,11 @@ impl Provider for Cloud {
                 .get(&tracked.allocation)
                 .copied()
                 .unwrap_or(0);
-            let health = if known.silent_on_health {
+            let unwell =
+                known.west_is_unwell && ran.is_some_and(|ran| ran.offer.starts_with("west"));
+            let health = if unwell {
+                Health::Unhealthy
+            } else if known.silent_on_health {
                 Health::Unknown
             } else {
                 Health::Healthy

@@ -181,7 +181,7 @@ fn returning<'a>(
 }
 
 /// Whether what gives way could be taken back for a task as it is wanted now.
-fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool {
+pub(crate) fn takes_over(record: &AllocationRecord, task: &Resolved, need: Digest) -> bool {
     let same = record.task == task.name
         && record.target == task.target
         && record.intent.stage != Stage::Removing;

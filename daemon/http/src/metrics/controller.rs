@@ -38,6 +38,11 @@ struct ByQueue {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByState {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByProvider {
     provider: String,
 }
@@ -146,6 +151,17 @@ pub(super) fn work(measures: &Measures, now: &mut Registry) {
     ] {
         now.register(name, help, Buckets(times.clone()));
     }
+    let places = Family::<ByState, Gauge>::default();
+    for (state, count) in &measures.places {
+        places
+            .get_or_create(&ByState { state })
+            .set(i64::try_from(*count).unwrap_or(i64::MAX));
+    }
+    now.register(
+        "tradewind_places_cordoned",
+        "Places that take no new replicas by somebody's word, by whether they are drained",
+        places,
+    );
     let ages = Family::<ByProvider, Gauge<f64, AtomicU64>>::default();
     for (provider, age) in &measures.quotes {
         let provider = provider.to_string();

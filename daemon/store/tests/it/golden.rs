@@ -5,6 +5,7 @@ use std::{path::Path, process::Command};
 
 use serde_json::Value;
 use tradewind_core::{
+    cordon::{CordonRecord, PLACES},
     decision::Decision,
     document::{self, Document, KINDS},
     event::Event,
@@ -84,6 +85,7 @@ fn what_0_1_has_stored_is_kept_whole_whatever_the_api_calls_it() {
             HELD => kept::<HeldRecord>(&records),
             IMAGES => kept::<Pins>(&records),
             PLANS => kept::<PlanRecord>(&records),
+            PLACES => kept::<CordonRecord>(&records),
             DECISIONS => kept::<Decision>(&records),
             INPUT_SIZES => kept::<InputSize>(&records),
             EVENTS => kept::<Event>(&records),

@@ -400,6 +400,9 @@ impl Table {
         {
             return Err(Exclusion::Deadline(most));
         }
+        if let Some(cordoned) = self.sheet.cordoned(provider, offer) {
+            return Err(cordoned);
+        }
         if held {
             return Ok(());
         }
@@ -498,18 +501,21 @@ impl Table {
             .collect()
     }
 
-    /// What excludes offers from a task, most frequent first, as it is told over and over: equal as long as nothing changes.
+    /// What excludes offers from a task, as it is told over and over: equal as long as nothing changes. What somebody can lift by a command
+    /// comes first, then what is most frequent.
     pub fn hindrances(&self, want: &Want) -> Vec<String> {
-        let mut by_reason: BTreeMap<String, usize> = BTreeMap::new();
+        let mut by_reason: BTreeMap<String, (bool, usize)> = BTreeMap::new();
         for why in self
             .offers
             .iter()
             .filter_map(|placed| self.takes(want, placed).err())
         {
-            *by_reason.entry(why.lasting()).or_default() += 1;
+            let (cordoned, offers) = by_reason.entry(why.lasting()).or_default();
+            *cordoned |= matches!(why, Exclusion::Cordoned { .. });
+            *offers += 1;
         }
-        let mut reasons: Vec<(String, usize)> = by_reason.into_iter().collect();
-        reasons.sort_by_key(|(_, offers)| std::cmp::Reverse(*offers));
+        let mut reasons: Vec<(String, (bool, usize))> = by_reason.into_iter().collect();
+        reasons.sort_by_key(|(_, rank)| std::cmp::Reverse(*rank));
         reasons.into_iter().map(|(why, _)| why).collect()
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Spread, recorded::Measure};
 use crate::base::{
-    names::InstanceName,
+    names::{Actor, InstanceName},
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
 };
 
@@ -95,6 +95,17 @@ pub enum Exclusion {
         /// Another replica of the same task has it.
         own: bool,
     },
+    /// Somebody has closed the place to new replicas.
+    Cordoned {
+        /// `provider`, or `provider/region`.
+        place: String,
+        /// Who cordoned it.
+        by: Actor,
+        /// Since when.
+        since: Instant,
+        /// Why. Empty: nobody said.
+        reason: String,
+    },
     /// It has failed there too often.
     Left {
         /// The last failure there.
@@ -163,6 +174,18 @@ impl fmt::Display for Exclusion {
             } => write!(f, "{} throttles until {until}", place(provider, region)),
             Self::Degraded { provider, cause } => {
                 write!(f, "provider \"{provider}\" is degraded: {cause}")
+            }
+            Self::Cordoned {
+                place,
+                by,
+                since,
+                reason,
+            } => {
+                let why = if reason.is_empty() { "" } else { ": " };
+                write!(
+                    f,
+                    "\"{place}\" is cordoned by {by} since {since}{why}{reason} (`tradewind uncordon {place}` lifts it)"
+                )
             }
             Self::Left { cause } => write!(f, "it has failed there too often: {cause}"),
             Self::Refused {
@@ -234,6 +257,7 @@ impl Exclusion {
             | Self::Stale(_)
             | Self::Lost(..)
             | Self::Left { .. }
+            | Self::Cordoned { .. }
             | Self::CoolingDown { .. }
             | Self::CircuitOpen { .. }
             | Self::Throttled { .. }

@@ -34,6 +34,7 @@ pub struct Sheet {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Provider {
+    pub(crate) cordoned: Option<Exclusion>,
     pub(crate) excluded: Option<Exclusion>,
     pub(crate) regions: BTreeMap<String, Region>,
     pub(crate) offers: BTreeMap<String, Exclusion>,
@@ -41,6 +42,7 @@ pub(crate) struct Provider {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Region {
+    pub(crate) cordoned: Option<Exclusion>,
     pub(crate) excluded: Option<Exclusion>,
     pub(crate) sizes: BTreeMap<String, Exclusion>,
     pub(crate) measured: Measured,
@@ -69,6 +71,27 @@ impl Sheet {
             .entry(region.to_owned())
             .or_default()
             .excluded = Some(why);
+    }
+
+    /// Closes a region to everything that is decided, or, where it is empty, all of the provider.
+    pub fn cordon(&mut self, provider: &InstanceName, region: &str, why: Exclusion) {
+        let provider = self.providers.entry(provider.clone()).or_default();
+        match region.is_empty() {
+            true => provider.cordoned = Some(why),
+            false => {
+                let region = provider.regions.entry(region.to_owned()).or_default();
+                region.cordoned = Some(why);
+            }
+        }
+    }
+
+    /// The cordon over an offer. Unlike what else speaks against it, this holds for who runs there already as well: what stays there is kept
+    /// out of the decision.
+    pub fn cordoned(&self, provider: &InstanceName, offer: &Offer) -> Option<Exclusion> {
+        let provider = self.providers.get(provider)?;
+        let region = provider.regions.get(&*offer.region);
+        let of_region = region.and_then(|r| r.cordoned.as_ref());
+        provider.cordoned.as_ref().or(of_region).cloned()
     }
 
     /// What was measured of a region of a provider; nothing of one that has not been called.

@@ -7,6 +7,7 @@ use crate::{
     ports::identity::{TOKEN_USES, TOKENS, TokenRecord, TokenUse},
     spec::image::Pins,
     state::{
+        cordon::{CordonRecord, PLACES},
         decision::Decision,
         event::Event,
         ledger::Segment,
@@ -34,6 +35,7 @@ pub const KINDS: &[(&str, u32)] = &[
     (HELD, HeldRecord::VERSION),
     (IMAGES, Pins::VERSION),
     (PLANS, PlanRecord::VERSION),
+    (PLACES, CordonRecord::VERSION),
     (DECISIONS, Decision::VERSION),
     (INPUT_SIZES, InputSize::VERSION),
     (EVENTS, Event::VERSION),
@@ -59,6 +61,7 @@ impl Document for RevisionRecord {}
 impl Document for HeldRecord {}
 impl Document for Pins {}
 impl Document for PlanRecord {}
+impl Document for CordonRecord {}
 impl Document for Decision {}
 impl Document for InputSize {}
 impl Document for Event {}
@@ -116,6 +119,7 @@ const _: () = {
         HeldRecord,
         Pins,
         PlanRecord,
+        CordonRecord,
         Decision,
         InputSize,
         Event,

@@ -191,6 +191,16 @@ reasons! {
     ProviderDegraded,
     /// A provider is used again.
     ProviderRecovered,
+    /// Somebody has closed a place to new replicas; what runs there goes on.
+    PlaceCordoned,
+    /// A place takes new replicas again.
+    PlaceUncordoned,
+    /// What runs at a place is to move elsewhere.
+    PlaceDraining,
+    /// The deadline of a drain has passed and something is left at the place.
+    PlaceDrainOverdue,
+    /// Nothing is left at a place that was drained.
+    PlaceDrained,
     /// A provider has something that no deployment asks for.
     OrphanFound,
     /// Something that no deployment asked for has been removed.
