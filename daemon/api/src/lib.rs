@@ -48,7 +48,7 @@ pub use offer::{OfferView, OffersView, Unoffered};
 pub use page::{Nothing, Page};
 pub use plan::{
     Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, PlannedSchedule,
-    Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
+    PrerequisiteView, Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
 };
 pub use plugin::{
     CallStatistics, FolderProblem, OddFiles, Plugin, PluginState, PluginView, Plugins, Refused,

@@ -13,7 +13,7 @@ mod state;
 
 pub use base::{diagnose, difference, exhausted, failure, field, list, names, retry, units};
 pub use lifecycle::{
-    budget, canary, cron, hedge, job, metering, plan, replacement, rollout, scaling, shadow,
+    budget, canary, cron, hedge, job, metering, order, plan, replacement, rollout, scaling, shadow,
 };
 pub use ports::{audit, capability, grant, identity, plugin, store, vital};
 pub use schedule::{assess, cost, explain, place_health, placement, preempt, replay};

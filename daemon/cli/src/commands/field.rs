@@ -284,7 +284,11 @@ fn own_values(schema: &Value) -> Vec<Choice> {
 }
 
 fn choices(root: &Value, schema: &Value) -> Vec<Choice> {
-    let mut found = forms(root, schema).into_iter().map(own_values);
+    let all = forms(root, schema);
+    // Of a map, what its entries may be.
+    let of_entries = all.iter().filter_map(|form| form.get("additionalProperties"));
+    let entries: Vec<&Value> = of_entries.flat_map(|entry| forms(root, entry)).collect();
+    let mut found = all.into_iter().chain(entries).map(own_values);
     found.find(|values| !values.is_empty()).unwrap_or_default()
 }
 

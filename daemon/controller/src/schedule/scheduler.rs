@@ -16,6 +16,7 @@ use tradewind_core::{
     job,
     manifest::Resolved,
     names::{DecisionId, InstanceName, Namespace},
+    order::Standing,
     placement::{self, Need, Table, Want},
     plan::preview::Unplaced,
     plan::{self, Desired, Placement, stored::Adoption},
@@ -56,15 +57,15 @@ pub(crate) struct DeploymentWork {
     pub(crate) actual: Vec<AllocationRecord>,
     /// Everything there is of it.
     pub(crate) all: Vec<AllocationRecord>,
+    /// Tasks that wait for others: what is resolved of them is what they were before.
+    pub(crate) order: Standing,
 }
 
 impl DeploymentWork {
     /// The places that it takes over instead of having them chosen, as far as they are still what it wants.
     fn adoption(&self) -> Option<&Adoption> {
-        self.record
-            .adopt
-            .as_ref()
-            .filter(|a| a.covers(&self.resolved))
+        let begun = self.resolved.iter().filter(|t| !self.order.holds(&t.name));
+        self.record.adopt.as_ref().filter(|a| a.covers(begun))
     }
 }
 
@@ -201,7 +202,8 @@ impl Scheduler {
                 .for_each(|o| o.decision = adoption.and_then(|a| a.decision.clone()));
             for (t, task) in work.resolved.iter().enumerate() {
                 let need = plan::need_digest(&Need::of(task));
-                if let Some(adopted) = adoption.and_then(|a| a.places(task)) {
+                let adopted = adoption.filter(|_| !work.order.holds(&task.name));
+                if let Some(adopted) = adopted.and_then(|a| a.places(task)) {
                     settled.insert((w, t), adopted);
                 } else if task.replicas == 0 {
                     settled.insert((w, t), Default::default());

@@ -477,6 +477,7 @@ impl Handle {
             resolved: Vec::new().into(),
             actual: all.clone(),
             all,
+            order: Default::default(),
         })
     }
 

@@ -147,6 +147,8 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
         Status::Degraded
     } else if any(Status::Pending) {
         Status::Pending
+    } else if any(Status::Waiting) {
+        Status::Waiting
     } else if any(Status::Progressing)
         || leftovers
         || stands(entry, rollout::Status::Progressing)
@@ -173,7 +175,15 @@ fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {
     if entry.record.rollout.as_ref().is_some_and(fails) {
         return update(entry).unwrap_or_default();
     }
-    let told = tasks.iter().find(|t| !t.message.is_empty());
+    let says = |t: &&TaskState<'_>| !t.message.is_empty();
+    let goes_on = |t: &&TaskState<'_>| t.status != Status::Waiting;
+    // What others wait for says more than that they wait.
+    let told = tasks.iter().filter(goes_on).find(says);
+    let asks = stands(entry, rollout::Status::Waiting) || stands(entry, rollout::Status::Paused);
+    if let (None, true, Some(update)) = (told, asks, update(entry)) {
+        return update;
+    }
+    let told = told.or_else(|| tasks.iter().find(says));
     told.map(|t| format!("{}: {}", t.name, t.message))
         .or_else(|| update(entry))
         .unwrap_or_default()
@@ -391,8 +401,11 @@ fn task_state<'e>(
         .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
+    let waits = entry.record.waiting.iter().find(|w| w.task == task.name);
     let asleep = task.replicas == 0 && (task.scale.is_some() || task.schedule.is_some());
-    let status = if asleep {
+    let status = if waits.is_some() {
+        Status::Waiting
+    } else if asleep {
         if mine.is_empty() {
             Status::Idle
         } else {
@@ -425,10 +438,11 @@ fn task_state<'e>(
             .map(|o| o.message.clone())
             .filter(|m| !m.is_empty() && !l.is_ready())
     });
-    let message = match (&failure, unplaced) {
-        (Some(f), _) => f.message.clone(),
-        (None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
-        (None, None) => {
+    let message = match (waits, &failure, unplaced) {
+        (Some(waits), ..) => waits.why.clone(),
+        (_, Some(f), _) => f.message.clone(),
+        (_, None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
+        (_, None, None) => {
             let crowded = entry
                 .crowded
                 .iter()
