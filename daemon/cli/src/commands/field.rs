@@ -393,6 +393,9 @@ mod tests {
                 .iter()
                 .any(|v| v.value == "canary" && !v.description.is_empty())
         );
+        let after = of("spec.services.web.after");
+        let words: Vec<&str> = after.values.iter().map(|v| v.value.as_str()).collect();
+        assert_eq!(words, ["started", "ready", "completed"], "{after:?}");
         // A key of a map and an index of a list may be left out.
         for same in [
             "spec.services.update",

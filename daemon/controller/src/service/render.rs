@@ -401,7 +401,10 @@ fn task_state<'e>(
         .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
-    let waits = entry.record.waiting.iter().find(|w| w.task == task.name);
+    let mut waiting = entry.record.waiting.iter();
+    let waits = waiting
+        .find(|w| w.task == task.name)
+        .filter(|_| !entry.record.deleting);
     let asleep = task.replicas == 0 && (task.scale.is_some() || task.schedule.is_some());
     let status = if waits.is_some() {
         Status::Waiting

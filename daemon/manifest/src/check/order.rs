@@ -53,7 +53,7 @@ pub(super) fn order(found: &mut Found, spec: &Spec, spec_at: &Path) {
         let names: Vec<&TaskName> = round
             .filter_map(|i| tasks.get_index(*i).map(|(name, _)| *name))
             .collect();
-        let [first, second, ..] = &names[..] else {
+        let [first, second, ..] = names.as_slice() else {
             continue;
         };
         let Some((_, at)) = tasks.get(first) else {
