@@ -43,8 +43,8 @@ fn lines(trace: &str) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_migration_ends_before_its_service_begins_and_one_that_fails_leaves_the_old_one() -> Result<()>
-{
+async fn a_migration_ends_before_its_service_begins_and_one_that_fails_leaves_the_old_one()
+-> Result<()> {
     let mut daemon = Daemon::local()?;
     let place = |name: &str| daemon.shared().join(name).display().to_string();
     let (trace, gate) = (place("trace"), place("gate"));
@@ -86,7 +86,8 @@ async fn a_migration_ends_before_its_service_begins_and_one_that_fails_leaves_th
     );
     let ran = lines(&trace)?;
     ensure!(
-        ran.iter().any(|l| l == "ended 2") && ran.iter().filter(|l| l.starts_with("web")).count() == 1,
+        ran.iter().any(|l| l == "ended 2")
+            && ran.iter().filter(|l| l.starts_with("web")).count() == 1,
         "{ran:?}"
     );
     Ok(())

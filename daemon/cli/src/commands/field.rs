@@ -286,7 +286,9 @@ fn own_values(schema: &Value) -> Vec<Choice> {
 fn choices(root: &Value, schema: &Value) -> Vec<Choice> {
     let all = forms(root, schema);
     // Of a map, what its entries may be.
-    let of_entries = all.iter().filter_map(|form| form.get("additionalProperties"));
+    let of_entries = all
+        .iter()
+        .filter_map(|form| form.get("additionalProperties"));
     let entries: Vec<&Value> = of_entries.flat_map(|entry| forms(root, entry)).collect();
     let mut found = all.into_iter().chain(entries).map(own_values);
     found.find(|values| !values.is_empty()).unwrap_or_default()

@@ -97,7 +97,9 @@ fn add(whole: &mut Seen, live: &AllocationState) {
     whole.failed = whole.failed.take().or(bad.map(|(index, end)| {
         let code = || end.exit_code.map(|code| format!("exit code {code}"));
         let said = Some(end.message.clone()).filter(|message| !message.is_empty());
-        let said = said.or_else(code).map(|said| format!(": replica {index}: {said}"));
+        let said = said
+            .or_else(code)
+            .map(|said| format!(": replica {index}: {said}"));
         said.unwrap_or_default()
     }));
 }
@@ -182,7 +184,10 @@ pub(crate) fn news(
             ..event(Severity::Info, reason, CONTROLLER, &work.key, message)
         });
     };
-    for wait in waiting.iter().filter(|w| !before.iter().any(|b| b.task == w.task)) {
+    for wait in waiting
+        .iter()
+        .filter(|w| !before.iter().any(|b| b.task == w.task))
+    {
         tell(
             &wait.task,
             Reason::TaskWaiting,

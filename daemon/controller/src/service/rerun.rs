@@ -170,9 +170,8 @@ fn ended_jobs(
             command(&key.namespace, &format!("wake {}", key.name))
         )));
     }
-    let goes_on = |job: &&&Resolved| {
-        waits(entry, job) || (!has_ended(entry, job) && !has_never_begun(job))
-    };
+    let goes_on =
+        |job: &&&Resolved| waits(entry, job) || (!has_ended(entry, job) && !has_never_begun(job));
     if let Some(busy) = jobs.iter().find(goes_on) {
         return Err(Error::NotEnded {
             name: format!("{key}/{}", busy.name),

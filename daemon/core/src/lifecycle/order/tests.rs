@@ -138,8 +138,10 @@ fn graph() -> impl Strategy<Value = Vec<Vec<usize>>> {
     (1usize..8).prop_flat_map(|n| {
         let others = prop::collection::btree_set(0..n, 0..3);
         prop::collection::vec(others, n).prop_map(|all| {
-            let mut all: Vec<Vec<usize>> =
-                all.into_iter().map(|set| set.into_iter().collect()).collect();
+            let mut all: Vec<Vec<usize>> = all
+                .into_iter()
+                .map(|set| set.into_iter().collect())
+                .collect();
             for (task, others) in all.iter_mut().enumerate() {
                 others.retain(|other| *other != task);
             }
