@@ -2,24 +2,29 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tradewind_api::Status;
-use tradewind_core::{event::Event, record::EVENTS, rollout, store::Store};
+use tradewind_api::{PrerequisiteView, Status};
+use tradewind_core::{event::Event, names::Actor, record::EVENTS, rollout, store::Store};
+use tradewind_manifest::Format;
 
 use super::{
     Controller, LONG, journal, put_text,
     updates::{Scene, seen, versions},
 };
+use crate::Draft;
 
 const MOMENT: Duration = Duration::from_secs(30);
 
 /// `web` of this version after the job `migrate` of the same.
-async fn put(controller: &Controller, version: u8, replicas: u32) {
-    let text = format!(
+fn shop(version: u8, replicas: u32) -> String {
+    format!(
         "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: ant}}, spec: {{\
            services: {{web: {{command: [run], env: {{VERSION: v{version}}}, replicas: {replicas}, after: {{migrate: completed}}}}}}, \
            jobs: {{migrate: {{command: [run], env: {{VERSION: v{version}}}}}}}}}}}"
-    );
-    put_text(controller, &text).await;
+    )
+}
+
+async fn put(controller: &Controller, version: u8, replicas: u32) {
+    put_text(controller, &shop(version, replicas)).await;
 }
 
 fn of(version: &str, replicas: u32) -> BTreeMap<String, u32> {
@@ -149,5 +154,48 @@ async fn what_can_not_come_fails_the_update_and_the_version_before_serves_on() {
             "generation 2: web waits for migrate to complete, which has failed: replica 0: exit code 3"
         ]
     );
+    controller.shutdown().await;
+}
+
+/// A plan says who will wait, and its places are kept for them.
+#[tokio::test(start_paused = true)]
+async fn an_applied_plan_keeps_its_places_for_what_waits() {
+    let scene = Scene::new();
+    scene.cloud.with(|known| known.endless = true);
+    let controller = scene.controller().await;
+    let manifest =
+        tradewind_manifest::parse(shop(1, 2).as_bytes(), Format::Yaml).expect("a manifest");
+    let draft = Draft {
+        manifest,
+        deletes: false,
+        id: None,
+        expires_in: None,
+    };
+    let handle = controller.handle();
+    let stored = handle.store_plan(&Actor::LOCAL, draft).await;
+    let stored = stored.expect("it is stored");
+    let waits = |task: &str| {
+        let mut of = stored
+            .plan
+            .changes
+            .iter()
+            .filter(|c| c.task.as_str() == task);
+        let change = of.next().expect("it is made");
+        let one = |p: &PrerequisiteView| format!("{} {}", p.task, p.until);
+        change.after.iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(waits("web"), ["migrate completed"]);
+    assert_eq!(waits("migrate"), [""; 0]);
+    let asked = || scene.cloud.with(|known| known.asked);
+    let before = asked();
+    let namespace = "default".parse().expect("a name");
+    let applied = handle.apply_plan(&Actor::LOCAL, &namespace, &stored.summary.id);
+    applied.await.expect("nothing has moved");
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(web(&controller), (Status::Waiting, 0, WAITS.to_owned()));
+    scene.cloud.with(|known| known.endless = false);
+    tokio::time::sleep(MOMENT).await;
+    assert_eq!(versions(&scene.cloud), of("v1", 2));
+    assert_eq!(asked(), before, "the plan has decided");
     controller.shutdown().await;
 }
