@@ -141,7 +141,7 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
         } else {
             Status::Progressing
         }
-    } else if any(Status::Failed) || stands(entry, rollout::Status::Failed) {
+    } else if tasks.iter().any(|t| failed(entry, t)) || stands(entry, rollout::Status::Failed) {
         Status::Failed
     } else if any(Status::Degraded) || (any(Status::Pending) && any(Status::Running)) {
         Status::Degraded
@@ -163,6 +163,15 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
     } else {
         Status::Completed
     }
+}
+
+/// Whether a task's failure is the deployment's. One that others wait for fails their update: what becomes of it then is known with the next
+/// step.
+fn failed(entry: &DeploymentState, task: &TaskState<'_>) -> bool {
+    let waits = |t: &&Resolved| entry.record.waiting.iter().any(|w| w.task == t.name);
+    let mut waiting = entry.resolved.iter().filter(waits);
+    let awaited = waiting.any(|t| t.after.iter().any(|p| p.task == *task.name));
+    task.status == Status::Failed && !(awaited && stands(entry, rollout::Status::Progressing))
 }
 
 fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {

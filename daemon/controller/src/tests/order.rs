@@ -141,6 +141,14 @@ async fn what_can_not_come_fails_the_update_and_the_version_before_serves_on() {
     for _ in 0..600 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(versions(&scene.cloud), of("v1", 2), "it serves on");
+        let view = seen(&controller);
+        let judged = view
+            .rollout
+            .is_some_and(|r| r.status == rollout::Status::Failed);
+        assert!(
+            judged || view.summary.status != Status::Failed,
+            "whoever follows it learns of the way back first"
+        );
     }
     let view = seen(&controller);
     assert_eq!(
