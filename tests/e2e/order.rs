@@ -92,3 +92,68 @@ async fn a_migration_ends_before_its_service_begins_and_one_that_fails_leaves_th
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn a_first_roll_out_that_failed_goes_on_when_its_job_is_run_again() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let place = |name: &str| daemon.shared().join(name).display().to_string();
+    let (trace, gate) = (place("trace"), place("gate"));
+    std::fs::write(format!("{gate}-1"), "bad")?;
+    let file = daemon.file("shop.yaml", &shop(&trace, &gate, 1))?;
+    let refused = daemon.cli(&["apply", "-f", &file])?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    ensure!(
+        told.contains("web waits for migrate to complete, which has failed"),
+        "{told}"
+    );
+    std::fs::write(format!("{gate}-1"), "")?;
+    daemon.run(&["run", "shop"])?;
+    daemon
+        .until("shop", "running", |d| d["status"] == "running")
+        .await?;
+    let ran = lines(&trace)?;
+    assert_eq!(
+        ran,
+        ["migrate 1", "ended 1", "migrate 1", "ended 1", "web 1"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_that_waited_for_another_goes_on_without_it() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let gate = daemon.shared().join("gate").display().to_string();
+    let shop = |replicas: u32| {
+        format!(
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: shop}}, spec: {{services: {{\
+               db: {{command: [/bin/sleep, \"600\"], health: {{command: [/bin/sh, -c, test -e {gate}], interval: 200ms, unhealthyAfter: 1}}, \
+                    resources: {{cpu: 10m, memory: 32Mi}}}}, \
+               web: {{command: [/bin/sleep, \"600\"], replicas: {replicas}, after: {{db: ready}}, resources: {{cpu: 10m, memory: 32Mi}}}}}}}}}}"
+        )
+    };
+    let task = |deployment: &Value, name: &str| {
+        let tasks = deployment["tasks"].as_array();
+        let mut named = tasks.into_iter().flatten().filter(|t| t["name"] == name);
+        named.next().cloned().unwrap_or_default()
+    };
+    daemon.put("shop", &shop(1)).await?;
+    let waiting = |d: &Value| {
+        let web = task(d, "web");
+        web["status"] == "waiting" && web["message"] == "waits for db to be ready"
+    };
+    daemon.until("shop", "waiting", waiting).await?;
+    std::fs::write(&gate, "")?;
+    daemon.running("shop").await?;
+    std::fs::remove_file(&gate)?;
+    daemon
+        .until("shop", "without its database", |d| {
+            task(d, "db")["ready"] == 0
+        })
+        .await?;
+    daemon.put("shop", &shop(2)).await?;
+    daemon
+        .until("shop", "larger", |d| task(d, "web")["ready"] == 2)
+        .await?;
+    Ok(())
+}
