@@ -37,6 +37,7 @@ mod jobs;
 mod kubernetes;
 mod lists;
 mod operations;
+mod order;
 mod output;
 mod package;
 mod pages;

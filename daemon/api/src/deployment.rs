@@ -20,6 +20,8 @@ use crate::{Recovery, RolloutView, ScaleView, ScheduleView};
 pub enum Status {
     /// Accepted; nothing has been decided yet, or there is no place for it at the moment.
     Pending,
+    /// It, or one of its tasks, waits for other tasks of the deployment.
+    Waiting,
     /// Being made so.
     Progressing,
     /// Everything wanted runs and is ready.
@@ -41,6 +43,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Waiting => "waiting",
             Self::Progressing => "progressing",
             Self::Running => "running",
             Self::Degraded => "degraded",
@@ -64,6 +67,7 @@ impl Choice for Status {
     const WHAT: &'static str = "a status";
     const ALL: &'static [Self] = &[
         Self::Pending,
+        Self::Waiting,
         Self::Progressing,
         Self::Running,
         Self::Degraded,

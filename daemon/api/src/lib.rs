@@ -51,7 +51,7 @@ pub use page::{Nothing, Page};
 pub use place::{CordonView, DrainView, LeftView, PlaceOutcome, PlaceView};
 pub use plan::{
     Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, PlannedSchedule,
-    Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
+    PrerequisiteView, Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
 };
 pub use plugin::{
     CallStatistics, FolderProblem, OddFiles, Plugin, PluginState, PluginView, Plugins, Refused,

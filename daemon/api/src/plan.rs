@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{FieldChange, TaskReason};
 use tradewind_core::{
     list::Listed,
-    manifest::{Manifest, Target},
+    manifest::{Manifest, Milestone, Prerequisite, Target},
     names::{Actor, AllocationId, DeploymentName, InstanceName, Namespace, PlanId, TaskName},
     offer::PriceUnit,
     placement::Certificate,
@@ -232,6 +232,26 @@ pub struct ChangeView {
     pub hourly_after: MicroUsd,
     /// Why it changes.
     pub why: String,
+    /// What it waits for before it begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<PrerequisiteView>,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrerequisiteView {
+    /// Another task of the deployment.
+    pub task: TaskName,
+    /// How far it must have come.
+    pub until: Milestone,
+}
+
+impl From<Prerequisite> for PrerequisiteView {
+    fn from(from: Prerequisite) -> Self {
+        let Prerequisite { task, until } = from;
+        Self { task, until }
+    }
 }
 
 impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
@@ -249,6 +269,7 @@ impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
             hourly_before,
             hourly_after,
             why,
+            after,
         } = from;
         Self {
             action,
@@ -263,6 +284,7 @@ impl From<tradewind_core::plan::preview::PlannedChange> for ChangeView {
             hourly_before,
             hourly_after,
             why,
+            after: after.into_iter().map(Into::into).collect(),
         }
     }
 }

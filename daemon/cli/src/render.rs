@@ -32,7 +32,7 @@ use super::output::{self, Cell, Mood, Output, counted, short};
 fn status_mood(status: Status) -> Mood {
     match status {
         Status::Running | Status::Idle | Status::Completed => Mood::Good,
-        Status::Pending | Status::Progressing | Status::Deleting => Mood::Busy,
+        Status::Pending | Status::Waiting | Status::Progressing | Status::Deleting => Mood::Busy,
         Status::Degraded | Status::Failed => Mood::Bad,
     }
 }

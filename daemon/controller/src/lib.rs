@@ -475,6 +475,7 @@ pub async fn start(options: Options, surroundings: Surroundings) -> Result<Contr
     let reconciler = Arc::new(reconcile::reconciler::Reconciler {
         cache: cache.clone(),
         committer: committer.clone(),
+        reads: store.clone(),
         plugins: plugins.clone(),
         plugin_changes,
         clock: clock.clone(),

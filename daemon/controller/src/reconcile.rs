@@ -1,7 +1,8 @@
-//! What is wanted against what is: intents, updates, hedges, deadlines.
+//! What is wanted against what is: intents, updates, their order, hedges, deadlines.
 
 pub(crate) mod deadline;
 pub(crate) mod hedge;
+pub(crate) mod order;
 pub(crate) mod reconciler;
 pub(crate) mod rollout;
 pub(crate) mod spaces;

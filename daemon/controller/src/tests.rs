@@ -6,6 +6,7 @@ pub(crate) mod commit;
 mod deadline;
 mod kept;
 mod memory;
+mod order;
 mod parts;
 mod places;
 mod schedule;

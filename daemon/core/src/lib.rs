@@ -13,7 +13,8 @@ mod state;
 
 pub use base::{alike, diagnose, difference, exhausted, failure, field, list, names, retry, units};
 pub use lifecycle::{
-    budget, canary, cordon, cron, hedge, job, metering, plan, replacement, rollout, scaling, shadow,
+    budget, canary, cordon, cron, hedge, job, metering, order, plan, replacement, rollout, scaling,
+    shadow,
 };
 pub use ports::{audit, capability, grant, identity, plugin, session, store, vital};
 pub use schedule::{assess, cost, explain, place_health, placement, preempt, replay};

@@ -1,4 +1,4 @@
-//! What happens to what has been decided: steps, updates, hedges, ends of jobs, scaling, budgets, moves, trials.
+//! What happens to what has been decided: steps, updates, hedges, ends of jobs, their order, scaling, budgets, moves, trials.
 
 pub mod budget;
 pub mod canary;
@@ -7,6 +7,7 @@ pub mod cron;
 pub mod hedge;
 pub mod job;
 pub mod metering;
+pub mod order;
 pub mod plan;
 pub mod replacement;
 pub mod rollout;

@@ -9,6 +9,7 @@ pub(crate) mod forms;
 pub(crate) mod hedge;
 pub(crate) mod job;
 pub mod ledger;
+pub(crate) mod order;
 pub(crate) mod plan;
 pub mod quality;
 pub mod record;

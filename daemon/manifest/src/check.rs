@@ -3,6 +3,7 @@
 
 mod health;
 mod namespace;
+mod order;
 mod place;
 mod recovery;
 mod replacement;
@@ -120,6 +121,7 @@ pub(super) fn check(manifest: &Manifest) -> Vec<(Path, String)> {
             &at.key("placement"),
         );
     }
+    order::order(&mut found, spec, &spec_at);
     place::targets(&mut found, spec, &spec_at);
     total(&mut found, manifest, spec_at);
     found.0

@@ -137,7 +137,9 @@ impl Schema {
             return self.values(self.definition(name));
         }
         let forms = schema["anyOf"].as_array().into_iter().flatten();
-        let mut all = forms.map(|form| self.values(form));
+        // Of a map, what its entries may be.
+        let entries = schema.get("additionalProperties").filter(|e| e.is_object());
+        let mut all = forms.chain(entries).map(|form| self.values(form));
         match own_values(schema) {
             own if own.is_empty() => all.find(|v| !v.is_empty()).unwrap_or_default(),
             own => own,

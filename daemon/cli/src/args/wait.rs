@@ -76,7 +76,7 @@ impl FromStr for Condition {
         }
         let status = Status::ALL.iter().find(|status| status.as_str() == word);
         status.map(|status| Self::Status(*status)).ok_or_else(|| {
-            "use running, healthy, completed, gone, or one of the statuses pending, progressing, degraded, idle, failed, deleting"
+            "use running, healthy, completed, gone, or one of the statuses pending, waiting, progressing, degraded, idle, failed, deleting"
                 .to_owned()
         })
     }

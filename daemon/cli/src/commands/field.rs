@@ -284,7 +284,13 @@ fn own_values(schema: &Value) -> Vec<Choice> {
 }
 
 fn choices(root: &Value, schema: &Value) -> Vec<Choice> {
-    let mut found = forms(root, schema).into_iter().map(own_values);
+    let all = forms(root, schema);
+    // Of a map, what its entries may be.
+    let of_entries = all
+        .iter()
+        .filter_map(|form| form.get("additionalProperties"));
+    let entries: Vec<&Value> = of_entries.flat_map(|entry| forms(root, entry)).collect();
+    let mut found = all.into_iter().chain(entries).map(own_values);
     found.find(|values| !values.is_empty()).unwrap_or_default()
 }
 
@@ -389,6 +395,9 @@ mod tests {
                 .iter()
                 .any(|v| v.value == "canary" && !v.description.is_empty())
         );
+        let after = of("spec.services.web.after");
+        let words: Vec<&str> = after.values.iter().map(|v| v.value.as_str()).collect();
+        assert_eq!(words, ["started", "ready", "completed"], "{after:?}");
         // A key of a map and an index of a list may be left out.
         for same in [
             "spec.services.update",

@@ -250,7 +250,7 @@ fn judge(
         Status::Failed => failed(state(view)),
         _ if matches!(goal, Goal::RolledOut { .. }) => is_over(view).then_some(Ok(())),
         // It waits for someone: there is nothing to wait for here.
-        Status::Progressing if waits(view) => Some(Ok(())),
+        Status::Progressing | Status::Waiting if waits(view) => Some(Ok(())),
         Status::Running | Status::Idle | Status::Completed => Some(Ok(())),
         _ => None,
     }

@@ -165,9 +165,18 @@ fn summary(plan: &PlanView) -> String {
 }
 
 fn why(change: &ChangeView) -> String {
-    match change.transition {
+    let why = match change.transition {
         None | Some(Transition::InPlace) => change.why.clone(),
         Some(rolled) => format!("{}: {}", rolled.as_str(), change.why),
+    };
+    let after: Vec<String> = change
+        .after
+        .iter()
+        .map(|p| format!("{} {}", p.task, p.until.reached()))
+        .collect();
+    match after.is_empty() {
+        true => why,
+        false => format!("after {}: {why}", after.join(" and ")),
     }
 }
 

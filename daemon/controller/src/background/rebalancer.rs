@@ -164,6 +164,7 @@ impl Rebalancer {
                         resolved,
                         actual: Vec::new(),
                         all,
+                        order: Default::default(),
                     });
                 }
             }

@@ -39,6 +39,7 @@ use crate::{
     observe::place_health::PlaceHealth,
     observe::recovery::Healer,
     reconcile::hedge,
+    reconcile::order,
     reconcile::rollout::{self, Return, Rolled},
     schedule::admission::Budgets,
     schedule::offers::{OfferCache, Offers},
@@ -50,6 +51,7 @@ use crate::{
     state::journal::replicas_have,
     state::journal::{CONTROLLER, allocation_event, changing, event, revision_event},
     state::notes::Hasty,
+    state::reads::Reads,
 };
 
 /// How often a place is looked for when there was none.
@@ -65,6 +67,7 @@ const STORE_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Reconciler {
     pub(crate) cache: Arc<Mutex<Cache>>,
     pub(crate) committer: Arc<Committer>,
+    pub(crate) reads: Reads,
     pub(crate) plugins: Arc<dyn Plugins>,
     pub(crate) plugin_changes: watch::Receiver<u64>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -154,10 +157,13 @@ impl Reconciler {
                 let (record, revision, resolved) =
                     (entry.record.clone(), entry.revision, entry.resolved.clone());
                 let all = entry.actual();
+                let order = order::standing(Some(entry), &record, &resolved);
                 let (resolved, actual) = if record.deleting {
                     (resolved, all.clone())
-                } else {
+                } else if order.waits.is_empty() {
                     without_ended(resolved, hedge::visible(&all))
+                } else {
+                    (resolved, Vec::new())
                 };
                 let work = DeploymentWork {
                     key,
@@ -166,6 +172,7 @@ impl Reconciler {
                     resolved,
                     actual,
                     all,
+                    order,
                 };
                 if work.record.deleting {
                     going.push(work)
@@ -174,6 +181,7 @@ impl Reconciler {
                 }
             }
         }
+        join_all(works.iter_mut().map(|work| self.hold_back(work))).await;
         // The oldest first, also after a restart. Priorities go before age within the decision.
         works.sort_by(|a: &DeploymentWork, b: &DeploymentWork| {
             (a.record.created_at, &a.key).cmp(&(b.record.created_at, &b.key))
@@ -272,12 +280,23 @@ impl Reconciler {
         }
         // Promised from here on: whoever asks for room while this is being stored finds it taken.
         self.reserve(&mut lock(&self.cache), &work.all, &records);
-        if work.record.adopt.is_some() && !failed {
-            // It has been taken over with this intent.
-            rolled
+        if let Some(adopt) = work.record.adopt.as_ref().filter(|_| !failed) {
+            // It has been taken over with this intent, but for what has not begun.
+            let later = adopt.for_later(|task| work.order.holds(task));
+            if later.as_ref() != Some(adopt) {
+                rolled
+                    .deployment
+                    .get_or_insert_with(|| (*work.record).clone())
+                    .adopt = later;
+            }
+        }
+        if !work.record.deleting
+            && let Some(news) = order::news(work, self.clock.now(), &mut rolled.told)
+        {
+            let record = rolled
                 .deployment
-                .get_or_insert_with(|| (*work.record).clone())
-                .adopt = None;
+                .get_or_insert_with(|| (*work.record).clone());
+            (record.released, record.waiting) = news;
         }
         let changed: Vec<&AllocationRecord> =
             records.iter().filter(|r| differs(r, &work.all)).collect();

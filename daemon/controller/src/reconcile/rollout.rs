@@ -22,6 +22,7 @@ use tradewind_core::{
 
 use crate::{
     lock,
+    reconcile::order,
     reconcile::reconciler::Reconciler,
     schedule::offers::{ROOM_AGAIN, Room},
     schedule::scheduler::DeploymentWork,
@@ -84,6 +85,7 @@ impl Reconciler {
             .collect();
         let prepared = |(task, mine): &(&Resolved, Vec<usize>)| {
             task.update.strategy != rollout::Strategy::BlueGreen
+                || work.order.holds(&task.name)
                 || rollout::prepared(
                     &self
                         .task(&cache, work, task, mine, records, &rollout, now)
@@ -100,7 +102,13 @@ impl Reconciler {
                 .find(|d| d.task == task.name && d.target == task.target)
                 .map(|d| d.replicas);
             input.replicas = allowed.unwrap_or(task.replicas);
-            let progress = progress(&mut rollout, task, now);
+            // What waits goes on as it was: its update has not begun.
+            let waits = work.order.holds(&task.name);
+            let mut aside = Progress::new(task.name.clone(), task.target.clone(), now);
+            let progress = match waits {
+                true => &mut aside,
+                false => progress(&mut rollout, task, now),
+            };
             let moves = rollout::advance(&input, progress, now);
             let known = || {
                 let before = cache
@@ -119,34 +127,36 @@ impl Reconciler {
                 true => known(),
                 false => None,
             };
-            told.push(Told {
-                verdict: moves.verdict.clone(),
-                moved: progress.moved,
-                deadline: task.update.deadline,
-                sick: mine
-                    .iter()
-                    .filter_map(|&i| records.get(i))
-                    .find_map(|r| {
-                        cache
-                            .live(&r.id)
-                            .filter(|_| r.intent.stays())
-                            .and_then(sick)
-                    })
-                    .or_else(|| {
-                        homeless(
-                            cache.deployments.get(&work.key)?,
-                            task,
-                            desired,
-                            mine.iter().filter_map(|&i| records.get(i)),
-                        )
-                    }),
-                lacks: lacks.clone().or_else(|| {
-                    unplaced
+            if !waits {
+                told.push(Told {
+                    verdict: moves.verdict.clone(),
+                    moved: progress.moved,
+                    deadline: task.update.deadline,
+                    sick: mine
                         .iter()
-                        .find(|u| u.task == task.name)
-                        .map(|u| u.reason.clone())
-                }),
-            });
+                        .filter_map(|&i| records.get(i))
+                        .find_map(|r| {
+                            cache
+                                .live(&r.id)
+                                .filter(|_| r.intent.stays())
+                                .and_then(sick)
+                        })
+                        .or_else(|| {
+                            homeless(
+                                cache.deployments.get(&work.key)?,
+                                task,
+                                desired,
+                                mine.iter().filter_map(|&i| records.get(i)),
+                            )
+                        }),
+                    lacks: lacks.clone().or_else(|| {
+                        unplaced
+                            .iter()
+                            .find(|u| u.task == task.name)
+                            .map(|u| u.reason.clone())
+                    }),
+                });
+            }
             out.crowded
                 .extend(lacks.map(|why| (task.name.clone(), task.target.clone(), why)));
             let prepared = rollout::prepared(&input);
@@ -202,6 +212,7 @@ impl Reconciler {
                 .min();
         }
         drop(cache);
+        told.extend(order::told(&work.order, now));
         asked
             .iter()
             .for_each(|provider| self.offers.ask_for_room(&work.key, provider));

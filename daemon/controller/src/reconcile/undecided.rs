@@ -6,14 +6,13 @@ use std::sync::Arc;
 use tradewind_core::{
     failure::Failure,
     manifest::Resolved,
-    placement::Need,
-    plan,
-    record::AllocationRecord,
+    order::is_of,
     rollout::{self, Told, Verdict},
 };
 
 use crate::{
     lock,
+    reconcile::order,
     reconcile::reconciler::Reconciler,
     reconcile::rollout::{Rolled, mine, progress, sick},
     schedule::scheduler::DeploymentWork,
@@ -36,7 +35,8 @@ impl Reconciler {
         let mut told = Vec::new();
         {
             let cache = lock(&self.cache);
-            for task in work.resolved.iter() {
+            let goes_on = |t: &&Resolved| !work.order.holds(&t.name);
+            for task in work.resolved.iter().filter(goes_on) {
                 let mine = mine(task, &work.actual);
                 let records = || mine.iter().filter_map(|&i| work.actual.get(i));
                 let begun = records().any(|r| is_of(r, task));
@@ -61,14 +61,8 @@ impl Reconciler {
                 });
             }
         }
+        told.extend(order::told(&work.order, now));
         self.weigh(work, rollout, &told, now, &mut out);
         out
     }
-}
-
-/// Whether an allocation is of the version that its task shall be.
-fn is_of(record: &AllocationRecord, task: &Resolved) -> bool {
-    let wanted = record.intent.need == plan::need_digest(&Need::of(task))
-        && !plan::needs_new_replicas(&record.intent.workload, &task.workload);
-    record.intent.stays() && plan::stands_for(record, task) && wanted
 }

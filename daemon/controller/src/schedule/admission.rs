@@ -15,6 +15,7 @@ use tradewind_core::{
     ledger::Month,
     manifest::{Resolved, Target},
     names::{DeploymentName, Namespace, TaskName},
+    order::Waiting,
     placement::{Need, Table},
     plan::{self, Placement},
     plugin::Plugins,
@@ -113,6 +114,7 @@ impl Budgets {
                     since: work.record.created_at,
                     held,
                     gone: false,
+                    waiting: &[],
                 };
                 one.claims(&work.actual, now, &mut price, &mut claims);
             }
@@ -125,6 +127,7 @@ impl Budgets {
                     since: entry.record.created_at,
                     held: &entry.held,
                     gone,
+                    waiting: &entry.record.waiting,
                 };
                 one.claims(&actual, now, &mut price, &mut claims);
             }
@@ -236,6 +239,8 @@ struct Claimant<'a> {
     held: &'a [HeldBack],
     /// It wants nothing any more.
     gone: bool,
+    /// Tasks that wait for others want no more than they have.
+    waiting: &'a [Waiting],
 }
 
 impl Claimant<'_> {
@@ -259,7 +264,7 @@ impl Claimant<'_> {
                 Run::Service => Month::left(now),
             };
             let used = |r: &AllocationRecord| usage(r, record_lasts(r));
-            let replicas = actual
+            let replicas: u32 = actual
                 .iter()
                 .filter(serving)
                 .map(|r| r.intent.replicas)
@@ -274,7 +279,13 @@ impl Claimant<'_> {
                 .filter(|r| of_task(r) && !serving(r))
                 .map(used)
                 .fold(Usage::default(), Usage::plus);
-            let each = if task.replicas > replicas {
+            let waits = self.waiting.iter().any(|w| w.task == task.name);
+            let wanted = if waits {
+                task.replicas.min(replicas)
+            } else {
+                task.replicas
+            };
+            let each = if wanted > replicas {
                 price(task).map(|price| each(task, price))
             } else {
                 Some(Usage::default())
@@ -285,8 +296,8 @@ impl Claimant<'_> {
                 target: task.target.clone(),
                 priority: task.priority,
                 since: self.since,
-                wanted: task.replicas,
-                least: least(task),
+                wanted,
+                least: least(task).min(wanted),
                 replicas,
                 held,
                 leaving,

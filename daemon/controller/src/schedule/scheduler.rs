@@ -17,6 +17,7 @@ use tradewind_core::{
     job,
     manifest::Resolved,
     names::{DecisionId, InstanceName, Namespace},
+    order::Standing,
     placement::{self, Need, Table, Want},
     plan::preview::Unplaced,
     plan::{self, Desired, Placement, stored::Adoption},
@@ -59,15 +60,15 @@ pub(crate) struct DeploymentWork {
     pub(crate) actual: Vec<AllocationRecord>,
     /// Everything there is of it.
     pub(crate) all: Vec<AllocationRecord>,
+    /// Tasks that wait for others: what is resolved of them is what they were before.
+    pub(crate) order: Standing,
 }
 
 impl DeploymentWork {
     /// The places that it takes over instead of having them chosen, as far as they are still what it wants.
     fn adoption(&self) -> Option<&Adoption> {
-        self.record
-            .adopt
-            .as_ref()
-            .filter(|a| a.covers(&self.resolved))
+        let begun = self.resolved.iter().filter(|t| !self.order.holds(&t.name));
+        self.record.adopt.as_ref().filter(|a| a.covers(begun))
     }
 }
 
@@ -214,7 +215,8 @@ impl Scheduler {
             for ((t, task), at) in work.resolved.iter().enumerate().zip(&mut at_cordons) {
                 let need = plan::need_digest(&Need::of(task));
                 let actual = cordons::returning(&cordons, at, work, task, now);
-                if let Some(adopted) = adoption.and_then(|a| a.places(task)) {
+                let adopted = adoption.filter(|_| !work.order.holds(&task.name));
+                if let Some(adopted) = adopted.and_then(|a| a.places(task)) {
                     settled.insert((w, t), adopted);
                 } else if task.replicas == 0 {
                     settled.insert((w, t), Default::default());

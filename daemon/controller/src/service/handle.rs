@@ -15,6 +15,7 @@ use tradewind_core::{
     names::{
         Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace, TaskName,
     },
+    order::Standing,
     plan,
     plan::preview::{ChangeAction, PlannedChange, Preview},
     plugin::Snapshot,
@@ -27,6 +28,7 @@ use tradewind_core::{
 use crate::{
     Error, EventFilter, EventKind, Handle, lock,
     reconcile::hedge,
+    reconcile::order,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
     service::places,
     service::plans::ByHand,
@@ -196,6 +198,8 @@ impl Handle {
                         restarts: Vec::new(),
                         schedules: Vec::new(),
                         begun: Vec::new(),
+                        released: Vec::new(),
+                        waiting: Vec::new(),
                     };
                     (
                         record,
@@ -424,6 +428,8 @@ impl Handle {
                 .map(|e| e.record.schedules.clone())
                 .unwrap_or_default(),
             begun: Vec::new(),
+            released: entry.map(|e| e.record.released.clone()).unwrap_or_default(),
+            waiting: Vec::new(),
         };
         cron::note(&mut record, entry.map(|e| &e.record.manifest), now);
         let resolved = Arc::new(scaling::resolve(&record));
@@ -433,6 +439,7 @@ impl Handle {
         DeploymentWork {
             actual,
             all,
+            order: Default::default(),
             key,
             record: Arc::new(record),
             revision,
@@ -495,7 +502,16 @@ impl Handle {
                 .find(|t| t.name == s.task && t.target == s.target);
             task.map(|t| t.update.strategy).unwrap_or_default()
         };
+        let order = self.order_of(work);
+        let after = |s: &plan::Step| {
+            let begins = matches!(s.action, ChangeAction::Create | ChangeAction::Update);
+            let wait = order.waits.iter().find(|w| w.task == s.task);
+            wait.filter(|_| begins)
+                .map(|w| w.on.clone())
+                .unwrap_or_default()
+        };
         let change = |s: plan::Step| PlannedChange {
+            after: after(&s),
             action: s.action,
             transition: plan::transition(&s, &outcome.desired, &work.actual, strategy(&s)),
             replicas_before: s.replicas_before,
@@ -549,6 +565,13 @@ impl Handle {
             warnings,
         };
         Ok((outcome, view))
+    }
+
+    /// Which of a work's tasks would wait for others.
+    fn order_of(&self, work: &DeploymentWork) -> Standing {
+        let cache = lock(&self.shared.cache);
+        let entry = cache.deployments.get(&work.key);
+        order::standing(entry, &work.record, &scaling::resolve(&work.record))
     }
 
     /// None: of every provider that is open to a namespace of the scope. Answers also where the next page begins.

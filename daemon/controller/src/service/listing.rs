@@ -212,6 +212,8 @@ mod tests {
                 restarts: Vec::new(),
                 schedules: Vec::new(),
                 begun: Vec::new(),
+                released: Vec::new(),
+                waiting: Vec::new(),
             };
             let key = DeploymentKey {
                 namespace: namespace.parse().expect("a name"),

@@ -479,6 +479,7 @@ impl Handle {
             resolved: Vec::new().into(),
             actual: all.clone(),
             all,
+            order: Default::default(),
         })
     }
 

@@ -141,12 +141,14 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
         } else {
             Status::Progressing
         }
-    } else if any(Status::Failed) || stands(entry, rollout::Status::Failed) {
+    } else if tasks.iter().any(|t| failed(entry, t)) || stands(entry, rollout::Status::Failed) {
         Status::Failed
     } else if any(Status::Degraded) || (any(Status::Pending) && any(Status::Running)) {
         Status::Degraded
     } else if any(Status::Pending) {
         Status::Pending
+    } else if any(Status::Waiting) {
+        Status::Waiting
     } else if any(Status::Progressing)
         || leftovers
         || stands(entry, rollout::Status::Progressing)
@@ -163,6 +165,15 @@ fn status(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> Status {
     }
 }
 
+/// Whether a task's failure is the deployment's. One that others wait for fails their update: what becomes of it then is known with the next
+/// step.
+fn failed(entry: &DeploymentState, task: &TaskState<'_>) -> bool {
+    let waits = |t: &&Resolved| entry.record.waiting.iter().any(|w| w.task == t.name);
+    let mut waiting = entry.resolved.iter().filter(waits);
+    let awaited = waiting.any(|t| t.after.iter().any(|p| p.task == *task.name));
+    task.status == Status::Failed && !(awaited && stands(entry, rollout::Status::Progressing))
+}
+
 fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {
     if let Some(failure) = &entry.failure {
         return failure.told();
@@ -173,7 +184,15 @@ fn message(entry: &DeploymentState, tasks: &[TaskState<'_>]) -> String {
     if entry.record.rollout.as_ref().is_some_and(fails) {
         return update(entry).unwrap_or_default();
     }
-    let told = tasks.iter().find(|t| !t.message.is_empty());
+    let says = |t: &&TaskState<'_>| !t.message.is_empty();
+    let goes_on = |t: &&TaskState<'_>| t.status != Status::Waiting;
+    // What others wait for says more than that they wait.
+    let told = tasks.iter().filter(goes_on).find(says);
+    let asks = stands(entry, rollout::Status::Waiting) || stands(entry, rollout::Status::Paused);
+    if let (None, true, Some(update)) = (told, asks, update(entry)) {
+        return update;
+    }
+    let told = told.or_else(|| tasks.iter().find(says));
     told.map(|t| format!("{}: {}", t.name, t.message))
         .or_else(|| update(entry))
         .unwrap_or_default()
@@ -391,8 +410,14 @@ fn task_state<'e>(
         .is_some_and(|f| matches!(f.kind, FailureKind::Invalid | FailureKind::Denied));
     let hopeless = refused || unplaced.is_some_and(|u| u.never);
 
+    let mut waiting = entry.record.waiting.iter();
+    let waits = waiting
+        .find(|w| w.task == task.name)
+        .filter(|_| !entry.record.deleting);
     let asleep = task.replicas == 0 && (task.scale.is_some() || task.schedule.is_some());
-    let status = if asleep {
+    let status = if waits.is_some() {
+        Status::Waiting
+    } else if asleep {
         if mine.is_empty() {
             Status::Idle
         } else {
@@ -425,10 +450,11 @@ fn task_state<'e>(
             .map(|o| o.message.clone())
             .filter(|m| !m.is_empty() && !l.is_ready())
     });
-    let message = match (&failure, unplaced) {
-        (Some(f), _) => f.message.clone(),
-        (None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
-        (None, None) => {
+    let message = match (waits, &failure, unplaced) {
+        (Some(waits), ..) => waits.why.clone(),
+        (_, Some(f), _) => f.message.clone(),
+        (_, None, Some(u)) => format!("{} no place: {}", replicas_have(u.replicas), u.reason),
+        (_, None, None) => {
             let crowded = entry
                 .crowded
                 .iter()

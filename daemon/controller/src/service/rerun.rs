@@ -152,7 +152,11 @@ fn ended_jobs(
             }
             vec![task]
         }
-        None => entry.resolved.iter().filter(is_job).collect(),
+        // One that waits for others runs once they have come that far.
+        None => {
+            let mine = entry.resolved.iter().filter(is_job);
+            mine.filter(|job| !waits(entry, job)).collect()
+        }
     };
     if jobs.is_empty() {
         return Err(invalid(format!(
@@ -166,13 +170,19 @@ fn ended_jobs(
             command(&key.namespace, &format!("wake {}", key.name))
         )));
     }
-    let goes_on = |job: &&&Resolved| !has_ended(entry, job) && !has_never_begun(job);
+    let goes_on =
+        |job: &&&Resolved| waits(entry, job) || (!has_ended(entry, job) && !has_never_begun(job));
     if let Some(busy) = jobs.iter().find(goes_on) {
         return Err(Error::NotEnded {
             name: format!("{key}/{}", busy.name),
         });
     }
     Ok(jobs.into_iter().map(|job| job.name.clone()).collect())
+}
+
+/// Whether a job waits for other tasks: what there is of it is of an earlier version.
+fn waits(entry: &DeploymentState, job: &Resolved) -> bool {
+    entry.record.waiting.iter().any(|w| w.task == job.name)
 }
 
 /// Whether a job waits for the first time of its schedule.

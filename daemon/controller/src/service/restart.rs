@@ -192,6 +192,8 @@ mod tests {
             restarts: restarts.iter().map(restart).collect(),
             schedules: Vec::new(),
             begun: Vec::new(),
+            released: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 

@@ -65,6 +65,8 @@ pub(super) struct Known {
     pub(super) refused: Option<String>,
     /// Its jobs go on.
     pub(super) endless: bool,
+    /// Jobs of this version fail for good.
+    pub(super) failing: Option<String>,
     /// The policy beside it can't decide.
     pub(super) undecided: bool,
     /// How often the policy was asked.
@@ -249,8 +251,12 @@ impl Provider for Cloud {
             };
             // What is started again all the time has always begun a moment ago.
             let started_at = (!known.silent_on_health && !broken).then_some(Instant(0));
+            let fails =
+                ran.is_some_and(|ran| ran.job && known.failing.as_ref() == Some(&ran.version));
             let phase = ran.map_or(Phase::Gone, |ran| {
-                if ran.job && !known.endless {
+                if fails {
+                    Phase::Failed
+                } else if ran.job && !known.endless {
                     Phase::Succeeded
                 } else {
                     Phase::Running
@@ -266,7 +272,7 @@ impl Provider for Cloud {
                 restarts,
                 started_at,
                 ended_at: None,
-                exit_code: None,
+                exit_code: fails.then_some(3),
                 usage: None,
             };
             Observation {

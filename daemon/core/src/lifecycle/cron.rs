@@ -225,6 +225,8 @@ mod tests {
             restarts: Vec::new(),
             schedules: Vec::new(),
             begun: Vec::new(),
+            released: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The manifest: what a user writes. Types only: the crate `tradewind-manifest` reads their text; `resolve` turns one into workloads and needs.
 
 mod affinity;
+mod after;
 pub mod forms;
 pub mod namespace;
 mod recovery;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use affinity::{AffinityDomain, AffinitySpec};
+pub use after::{Milestone, Prerequisite};
 pub use forms::{EnvSpec, GpuSpec, PortSpec};
 pub use recovery::{HedgeSpec, PortionSpec, RecoverySpec};
 pub use replacement::ReplacementSpec;
@@ -261,6 +263,10 @@ macro_rules! task {
             /// Constraints of this task, in addition to the deployment's.
             #[serde(default, skip_serializing_if = "Placement::is_empty")]
             pub placement: Placement,
+            /// Tasks of this deployment that must have come so far before this one begins, and
+            /// before a new version of it replaces the old one. Default: it begins at once.
+            #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+            pub after: IndexMap<TaskName, Milestone>,
             /// How its failed replicas are brought back. A field that is left out is the
             /// deployment's.
             #[serde(default, skip_serializing_if = "RecoverySpec::is_empty")]

@@ -19,6 +19,7 @@ use crate::{
         budget::HeldBack,
         job::Begun,
         ledger::Ledger,
+        order::{Released, Waiting},
         plan::stored::Adoption,
         replacement::Moved,
         rollout::{Mark, Rollout},
@@ -200,6 +201,12 @@ pub struct DeploymentRecord {
     /// Jobs with a deadline whose replicas had begun in a place that they have lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<Begun>,
+    /// Versions of tasks with prerequisites that wait no more, the latest of each task last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Released>,
+    /// Tasks that wait for others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
 }
 
 /// A job's last run: allocations of earlier generations belong to earlier runs.

@@ -376,6 +376,11 @@ impl Rollout {
             }
         } else if any(|v| matches!(v, Verdict::Holding { .. })) {
             self.status = Status::Waiting;
+        } else if any(|v| *v == Verdict::Waiting) {
+            // Those that it waits for have deadlines of their own.
+            if self.status != Status::Failed {
+                self.status = Status::Progressing;
+            }
         } else if any(|v| matches!(v, Verdict::Keeping { .. })) {
             self.status = Status::Keeping;
         } else {
@@ -420,6 +425,8 @@ pub enum Verdict {
         /// Until when it waits. `None`: until it is promoted.
         until: Option<Instant>,
     },
+    /// It waits for other tasks: its own deadline does not count yet.
+    Waiting,
     /// Switched; the old set stays until then.
     Keeping {
         /// Until when the old set stays.

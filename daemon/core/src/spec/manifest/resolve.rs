@@ -2,7 +2,8 @@
 
 use super::{
     AffinitySpec, EnvSpec, GpuSpec, HealthSpec, Job, LimitsSpec, Manifest, Placement, PortSpec,
-    ResourcesSpec, ScheduleLong, ScheduleSpec, Service, StopSpec, UpdateSpec, VolumeSpec, recovery,
+    Prerequisite, ResourcesSpec, ScheduleLong, ScheduleSpec, Service, StopSpec, UpdateSpec,
+    VolumeSpec, after, recovery,
 };
 use crate::{
     base::{
@@ -55,6 +56,8 @@ pub struct Resolved {
     pub since: Since,
     /// When it runs. None: once.
     pub schedule: Option<ScheduleLong>,
+    /// What it waits for before it begins.
+    pub after: Vec<Prerequisite>,
 }
 
 /// The run of a job that counts: what was made for an earlier one belongs to that one. The default is the first, for which all counts.
@@ -170,6 +173,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             },
             since: Since::default(),
             schedule: None,
+            after: after::prerequisites(&service.after),
         };
         out.extend(at_targets(manifest, base));
     }
@@ -203,6 +207,7 @@ pub fn resolve(manifest: &Manifest) -> Vec<Resolved> {
             },
             since: Since::default(),
             schedule: job.schedule.as_ref().map(ScheduleSpec::long),
+            after: after::prerequisites(&job.after),
         });
     }
     out

@@ -8,11 +8,13 @@ use super::Manifest;
 const ID: &str = "https://tradewind.dev/schemas/v1/cloud-deployment.json";
 
 /// Mappings from names, which the derived schema takes for mappings from any text.
-const KEYS: [(&str, &str); 4] = [
+const KEYS: [(&str, &str); 6] = [
     ("/$defs/Spec/properties/services", "TaskName"),
     ("/$defs/Spec/properties/jobs", "TaskName"),
     ("/$defs/Service/properties/ports", "PortName"),
     ("/$defs/Job/properties/ports", "PortName"),
+    ("/$defs/Service/properties/after", "TaskName"),
+    ("/$defs/Job/properties/after", "TaskName"),
 ];
 
 /// The published JSON Schema of the manifest (draft 2020-12).

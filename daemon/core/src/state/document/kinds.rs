@@ -52,7 +52,8 @@ pub const KINDS: &[(&str, u32)] = &[
 impl Document for InstallationRecord {}
 impl Document for Restored {}
 impl Document for DaemonRecord {}
-/// Version 2 knows pauses, restarts and schedules: an older daemon would let a paused update go on, and run jobs at other times.
+/// Version 2 knows pauses, restarts, schedules and the order of tasks: an older daemon would let a paused update go on, run jobs at other
+/// times, and start what waits.
 impl Document for DeploymentRecord {
     const VERSION: u32 = 2;
 }

@@ -61,6 +61,11 @@ reasons! {
     /// A run could have begun only after its deadline: it is left out.
     JobRunMissed,
 
+    /// A task waits for others of its deployment before it begins.
+    TaskWaiting,
+    /// What a task waited for has come: it begins.
+    TaskReleased,
+
     /// A roll-out goes on.
     RolloutProgressing,
     /// A roll-out waits for somebody to promote it.

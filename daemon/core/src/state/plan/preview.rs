@@ -10,7 +10,7 @@ use crate::{
         units::{Instant, MicroUsd},
         version::Identity,
     },
-    spec::manifest::Target,
+    spec::manifest::{Prerequisite, Target},
     state::decision::{Certificate, TaskReason},
 };
 
@@ -103,6 +103,9 @@ pub struct PlannedChange {
     pub hourly_after: MicroUsd,
     /// Why it changes.
     pub why: String,
+    /// What it waits for before it begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Prerequisite>,
 }
 
 /// What becomes of an allocation.

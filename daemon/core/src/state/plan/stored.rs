@@ -215,7 +215,7 @@ pub struct Adds {
 pub struct Adoption {
     /// The decision that chose them.
     pub decision: Option<Decision>,
-    /// Every task of the deployment.
+    /// The tasks that have not been taken over yet: at first, all of the deployment.
     pub tasks: Vec<AdoptedTask>,
 }
 
@@ -276,12 +276,24 @@ impl Adoption {
             .find(|t| t.task == task.name && t.target == task.target)
     }
 
-    /// Whether it says where every task goes, with as many replicas as are wanted.
-    pub fn covers(&self, tasks: &[Resolved]) -> bool {
-        tasks.len() == self.tasks.len()
-            && tasks
-                .iter()
-                .all(|t| self.of_task(t).is_some_and(|a| a.replicas == t.replicas))
+    /// Whether it says where tasks of these go, with as many replicas as are wanted. Those that began before are in it no more.
+    pub fn covers<'t>(&self, mut tasks: impl Iterator<Item = &'t Resolved> + Clone) -> bool {
+        tasks.clone().any(|t| self.of_task(t).is_some())
+            && tasks.all(|t| self.of_task(t).is_none_or(|a| a.replicas == t.replicas))
+    }
+
+    /// What is left of it for tasks that have not begun. None: nothing.
+    pub fn for_later(&self, waits: impl Fn(&TaskName) -> bool) -> Option<Self> {
+        let tasks: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|t| waits(&t.task))
+            .cloned()
+            .collect();
+        (!tasks.is_empty()).then(|| Self {
+            decision: self.decision.clone(),
+            tasks,
+        })
     }
 
     /// A task's places, and the decision that chose them.
