@@ -34,7 +34,7 @@ pub use canary::{Canary, CanaryStart};
 pub use conformance::PluginTest;
 pub use context::{ContextCommand, Login, Logout};
 pub use dev::{Dev, Init};
-pub use files::{Delete, Diff, Edit, Files, Reading, Setting};
+pub use files::{Delete, Diff, Edit, Files, Fmt, Reading, Setting};
 pub use form::{Form, JsonPath};
 pub use help::{EXAMPLES, command};
 pub use lists::{
@@ -71,7 +71,7 @@ pub const USAGE: u8 = 64;
 
 /// Where `plan` says more by its exit code.
 pub const EXIT_CODES_OF_PLAN: &str = "`plan` and `assess` end with 4 when something can never be placed. `diff -f` \
-    ends with 2 when something differs; `plan` and `diff NAME` do so with `--exit-code`.";
+    ends with 2 when something differs, and so does `fmt --check`; `plan` and `diff NAME` do so with `--exit-code`.";
 
 fn exit_codes() -> String {
     let codes = EXIT_CODES.map(|(code, meaning)| format!("  {code}  {meaning}\n"));
@@ -346,6 +346,10 @@ pub enum Command {
     /// Check manifests without a daemon. Tells all that is wrong, each with its place, and ends with
     /// 4 then
     Validate(Files),
+    /// Format manifests in place, and print the names of those that changed. Comments stay, and so
+    /// does what a manifest means: a file of which that can't be kept is left alone. No daemon is
+    /// needed
+    Fmt(Fmt),
     /// Print the JSON Schema of the manifest. No daemon is needed
     Schema,
     /// Show the versions of this program and of the daemon

@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     (
         "Deployments",
         &[
-            "apply", "plan", "plans", "diff", "validate", "edit", "get", "describe", "wait",
+            "apply", "plan", "plans", "diff", "validate", "fmt", "edit", "get", "describe", "wait",
             "logs", "events", "top", "run", "restart", "scale", "wake", "metric", "delete",
         ],
     ),
@@ -402,6 +402,14 @@ pub const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "tradewind validate -f web.yaml",
             "tradewind validate -f web.yaml -f team.yaml",
+        ],
+    ),
+    (
+        "fmt",
+        &[
+            "tradewind fmt",
+            "tradewind fmt web.yaml",
+            "tradewind fmt deploy/ -R --check --diff",
         ],
     ),
     ("schema", &["tradewind schema > manifest.schema.json"]),
