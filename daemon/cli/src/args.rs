@@ -638,6 +638,9 @@ pub struct Logs {
     /// connections
     #[arg(short, long)]
     pub follow: bool,
+    /// The lines of the run before the present one, of replicas that were started again
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
     /// Only this task
     #[arg(long)]
     pub task: Option<String>,

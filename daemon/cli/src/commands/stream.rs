@@ -44,10 +44,11 @@ pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Erro
     let usual = if lines.filters() { SEARCHED } else { TAIL };
     let tail = args.tail.unwrap_or(usual);
     query.push(("tail", tail.to_string()));
+    query.extend(args.previous.then(|| ("previous", "true".to_owned())));
     query.extend(args.task.map(|t| ("task", t)));
     query.extend(args.replica.map(|r| ("replica", r.to_string())));
     if args.follow {
-        let line = |line: &TaskLogLine| lines.wants(line).then(|| lines.show(line));
+        let line = |line: &TaskLogLine| lines.wants(line).then(|| lines.show(&context.output, line));
         return follow(context, &path, query, Following::Logs, line).await;
     }
     let mut view = whole(context, &path, query, tail as usize).await?;
@@ -59,7 +60,9 @@ pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Erro
         );
     }
     view.lines.retain(|line| lines.wants(line));
-    context.output.show(&view, |_| lines.show_all(&view.lines))
+    context
+        .output
+        .show(&view, |out| lines.show_all(out, &view.lines))
 }
 
 fn now() -> Instant {

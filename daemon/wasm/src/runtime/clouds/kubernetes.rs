@@ -210,6 +210,7 @@ impl cluster::Host for Call {
             fields: labels_from(query.fields),
             limit: query.limit,
             after: query.after,
+            previous,
         };
         let result = self
             .context
@@ -282,6 +283,7 @@ impl cluster::Host for Call {
     async fn logs(&mut self, query: cluster::LogQuery) -> Answer<cluster::LogPage> {
         self.ask()?;
         let (caller, grant) = lent!(self);
+        let previous = self.take_previous();
         let query = core::PodLogQuery {
             namespace: query.namespace,
             pod: query.pod,
