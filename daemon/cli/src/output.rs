@@ -20,7 +20,7 @@ use table::Looks;
 
 pub(crate) use clock::{short, span};
 pub(crate) use money::{money, signed};
-pub(crate) use table::cut;
+pub(crate) use table::{cut, fold};
 pub use table::{Cell, Column, Sort, Table};
 
 /// Where and how to print.
