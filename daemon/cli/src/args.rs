@@ -660,7 +660,7 @@ pub struct Events {
     /// Only this deployment
     pub deployment: Option<String>,
     /// Follow the events to come
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["sort", "fields"])]
     pub follow: bool,
     /// The most events, the newest. Default: `50`
     #[arg(long, value_name = "NUMBER")]
@@ -670,6 +670,8 @@ pub struct Events {
     pub cursor: Option<String>,
     #[command(flatten)]
     pub kind: EventKind,
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -686,6 +688,8 @@ pub enum Audit {
         /// older entries come next
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Print the number and the hash of the last entry, to note them elsewhere
     Head,

@@ -11,14 +11,14 @@ use std::{
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_api::{
-    EventView, LogsView, Page, TaskLogLine,
+    EventView, LogsView, Nothing, TaskLogLine,
     problem::{Kind, Problem},
 };
 
 use tokio::time::Instant as Tick;
 use tradewind_core::units::Instant;
 
-use super::lists;
+use super::lists::{self, History, Order};
 use crate::{
     Context, Error,
     args::{self, Paging},
@@ -120,13 +120,19 @@ pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), 
         })
         .await;
     }
-    let paging = Paging {
-        limit: args.limit,
-        cursor: args.cursor,
+    let asked = History {
+        order: Order::NewestLast,
+        paging: Paging {
+            limit: args.limit,
+            cursor: args.cursor,
+        },
+        usual: USUAL,
+        shown: args.shown,
     };
-    let list: Page<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
-    let table = render::stream::events(&context.output, &list.items);
-    context.output.list(&list, &table)
+    lists::history::<EventView, Nothing>(context, &path, query, asked, |events| {
+        render::stream::events(&context.output, events)
+    })
+    .await
 }
 
 /// What is followed.
