@@ -231,6 +231,12 @@ impl Handle {
                 self.shared.options.keep_revisions,
                 now,
             )?;
+            // Every run of a job with a schedule is told as such, also one that begins beside other jobs.
+            for job in &why.reruns {
+                if record.schedules.iter().any(|s| s.task == *job) {
+                    change.event(timekeeper::by_hand(actor, &key, job));
+                }
+            }
             let told = event(
                 Severity::Info,
                 reason,
