@@ -123,7 +123,7 @@ impl Progress {
     /// Ends the display. The last state stays on the screen, unless the result is told there.
     pub(crate) fn finish(&self, told: bool) {
         if let Display::Live { bars, .. } = &*self.display.borrow() {
-            let end = match told && io::stdout().is_terminal() {
+            let end: fn(&ProgressBar) = match told && io::stdout().is_terminal() {
                 true => ProgressBar::finish_and_clear,
                 false => ProgressBar::abandon,
             };

@@ -11,6 +11,7 @@ mod published;
 mod reconciler;
 mod service;
 mod switch;
+mod uploads;
 #[cfg(test)]
 mod tests;
 

@@ -357,7 +357,7 @@ mod tests {
             ("a: 'x\\y'\nb: '${c}'\nd: 'e'\n", Some("a: 'x\\y'\nb: '${c}'\nd: \"e\"\n".to_owned())),
             ("a: 1.10\nb: 0o17\nc: ~\nd:\n", Some("a: 1.10\nb: 0o17\nc: ~\nd:\n".to_owned())),
             ("a:  1\r\nb: |\r\n    x\r\n    y\r\n", Some("a: 1\r\nb: |\r\n  x\r\n  y\r\n".to_owned())),
-            (&format!("a:  {long}\n"), Some(format!("a: {long}\n"))),
+            (format!("a:  {long}\n").as_str(), Some(format!("a: {long}\n"))),
             ("a: {b\n", None),
             ("a:\n\t- b\n", None),
             ("a: *nothing\n", None),

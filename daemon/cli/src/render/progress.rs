@@ -106,7 +106,10 @@ fn last_step(task: &TaskView) -> Option<String> {
     let old = task.allocations.iter().filter(|a| !is_current(a));
     let old: u32 = old.map(|a| a.replicas).sum();
     match (task.kind.as_str(), old) {
-        (_, 1..) => Some(format!("{} of before to end", replicas(old))),
+        (_, 1..) => Some(format!(
+            "{} to end",
+            counted(old, "old replica", "old replicas")
+        )),
         ("job", _) if task.status != Status::Failed => {
             Some(format!("{} to end", replicas(task.replicas)))
         }
@@ -253,7 +256,7 @@ mod tests {
             ),
             (
                 of("service", "progressing", (1, 1), "", json!([good, old])),
-                "web: 1/1 ready, waiting for 1 replica of before to end",
+                "web: 1/1 ready, waiting for 1 old replica to end",
             ),
             (
                 of("job", "progressing", (2, 2), "", json!([at("eu", (2, 2), &["running", "running"], json!({}))])),

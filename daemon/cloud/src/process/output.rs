@@ -184,8 +184,10 @@ pub(super) fn read(
             let open = source.open && !query.previous;
             match File::open(source.folder.output(output)) {
                 Ok(file) => {
-                    let stream = Stream::open(source.replica, output, (file, within), position);
-                    streams.push((source, Stream { open, ..stream }));
+                    let mut stream =
+                        Stream::open(source.replica, output, (file, within), position);
+                    stream.open = open;
+                    streams.push((source, stream));
                 }
                 Err(_) => finished &= !open,
             }

@@ -26,6 +26,7 @@ use tradewind_core::{
 
 use crate::{
     Error, EventFilter, EventKind, Handle, lock,
+    background::timekeeper,
     reconcile::hedge,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
     service::plans::ByHand,

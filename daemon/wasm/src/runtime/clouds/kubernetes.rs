@@ -282,8 +282,8 @@ impl cluster::Host for Call {
 
     async fn logs(&mut self, query: cluster::LogQuery) -> Answer<cluster::LogPage> {
         self.ask()?;
-        let (caller, grant) = lent!(self);
         let previous = self.take_previous();
+        let (caller, grant) = lent!(self);
         let query = core::PodLogQuery {
             namespace: query.namespace,
             pod: query.pod,
