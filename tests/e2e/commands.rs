@@ -303,10 +303,17 @@ fn manifests_are_formatted_and_nothing_else_of_their_files_changes() -> Result<(
     std::fs::set_permissions(path("deploy/web.yaml"), PermissionsExt::from_mode(0o640))?;
     std::fs::write(path("deploy/foreign.yaml"), "a:   1\n")?;
     std::fs::write(path("deploy/bad.yaml"), format!("{head}a: {{\n"))?;
-    std::fs::write(path("deploy/more/x.json"), "{\"apiVersion\":\"tradewind.dev/v1\"}")?;
+    std::fs::write(
+        path("deploy/more/x.json"),
+        "{\"apiVersion\":\"tradewind.dev/v1\"}",
+    )?;
     std::os::unix::fs::symlink("deploy/web.yaml", path("link.yaml"))?;
 
-    check(user.run(&["fmt", "--check", "link.yaml"])?, 2, &["link.yaml\n"])?;
+    check(
+        user.run(&["fmt", "--check", "link.yaml"])?,
+        2,
+        &["link.yaml\n"],
+    )?;
     check(user.run(&["fmt", "--chekc"])?, 64, &["--check"])?;
     check(
         user.run(&["fmt", "--check", "--diff", "link.yaml"])?,
@@ -315,18 +322,26 @@ fn manifests_are_formatted_and_nothing_else_of_their_files_changes() -> Result<(
     )?;
     ensure!(std::fs::read_to_string(path("deploy/web.yaml"))? == text);
     let (code, out, err) = user.run(&["fmt", "deploy", "-R"])?;
-    ensure!(code == 4 && err.contains("deploy/bad.yaml:"), "{code} {err}");
+    ensure!(
+        code == 4 && err.contains("deploy/bad.yaml:"),
+        "{code} {err}"
+    );
     ensure!(out == "deploy/more/x.json\ndeploy/web.yaml\n", "{out}");
     check(user.run(&["fmt", "--check", "link.yaml"])?, 0, &[])?;
 
     ensure!(std::fs::read_to_string(path("deploy/web.yaml"))? == laid);
     ensure!(path("link.yaml").is_symlink());
-    let mode = std::fs::metadata(path("deploy/web.yaml"))?.permissions().mode();
+    let mode = std::fs::metadata(path("deploy/web.yaml"))?
+        .permissions()
+        .mode();
     ensure!(mode & 0o777 == 0o640, "{mode:o}");
     ensure!(std::fs::read_to_string(path("deploy/foreign.yaml"))? == "a:   1\n");
     ensure!(std::fs::read_to_string(path("deploy/bad.yaml"))?.ends_with("a: {\n"));
     let json = std::fs::read_to_string(path("deploy/more/x.json"))?;
-    ensure!(json == "{\n  \"apiVersion\": \"tradewind.dev/v1\"\n}\n", "{json}");
+    ensure!(
+        json == "{\n  \"apiVersion\": \"tradewind.dev/v1\"\n}\n",
+        "{json}"
+    );
     let left = std::fs::read_dir(path("deploy"))?.count();
     ensure!(left == 4, "{left} files are in the folder");
 

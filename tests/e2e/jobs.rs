@@ -145,7 +145,9 @@ async fn a_run_of_a_scheduled_job_is_told_also_beside_other_jobs() -> Result<()>
     daemon.put("mixed", &both).await?;
     let once = |d: &serde_json::Value| {
         let tasks = d["tasks"].as_array().into_iter().flatten();
-        tasks.filter(|t| t["name"] == "once").any(|t| t["status"] == "completed")
+        tasks
+            .filter(|t| t["name"] == "once")
+            .any(|t| t["status"] == "completed")
     };
     daemon.until("mixed", "the plain job done", once).await?;
     daemon.run(&["run", "mixed", "--detach"])?;
@@ -160,7 +162,11 @@ async fn a_run_of_a_scheduled_job_is_told_also_beside_other_jobs() -> Result<()>
         .collect();
     ensure!(
         told.contains(&("JobRunStarted".into(), "work".into()))
-            && told.iter().filter(|(reason, _)| reason == "JobRunStarted").count() == 1
+            && told
+                .iter()
+                .filter(|(reason, _)| reason == "JobRunStarted")
+                .count()
+                == 1
             && told.iter().any(|(reason, _)| reason == "JobRerun"),
         "{told:?}"
     );

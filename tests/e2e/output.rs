@@ -170,7 +170,9 @@ async fn runs_are_parted_and_the_one_before_is_shown_alone() -> Result<()> {
                   echo out $n; echo err $n >&2; [ $n -lt 3 ] || exec sleep 600; exit 1";
     let app = workload("app", "service", "", script);
     let quick = "spec:\n  recovery: {firstPause: 100ms, replaceAfter: 0}\n";
-    daemon.put("app", &app.replacen("spec:\n", quick, 1)).await?;
+    daemon
+        .put("app", &app.replacen("spec:\n", quick, 1))
+        .await?;
     let shown = logs_with(&daemon, &["app"], "err 3")?;
     // The moments differ.
     let lines: Vec<&str> = shown
@@ -209,7 +211,10 @@ async fn runs_are_parted_and_the_one_before_is_shown_alone() -> Result<()> {
     logs_with(&daemon, &["steady"], "once")?;
     let none = daemon.cli(&["logs", "steady", "--previous"])?;
     let told = String::from_utf8_lossy(&none.stderr).into_owned();
-    ensure!(none.status.code() == Some(3) && told.contains("before the present one"), "{told}");
+    ensure!(
+        none.status.code() == Some(3) && told.contains("before the present one"),
+        "{told}"
+    );
     let both = daemon.cli(&["logs", "app", "--previous", "-f"])?;
     ensure!(both.status.code() == Some(64));
     Ok(())

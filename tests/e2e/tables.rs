@@ -1,6 +1,6 @@
 //! What `get` and its like print: forms for programs, order, filters, and a watch that outlives the daemon.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tradewind_kit::Daemon;
 
@@ -107,8 +107,13 @@ async fn a_list_is_sorted_filtered_and_printed_in_every_form() -> Result<()> {
     let created = "reason=DeploymentCreated";
     let all = items(&["events", "--field", created])?;
     let last = items(&["events", "--field", created, "--limit", "1"])?;
-    ensure!(all.len() > 1 && last == all[all.len() - 1..], "{all:?} {last:?}");
-    let first = items(&["events", "--field", created, "--sort", "time", "--limit", "1"])?;
+    ensure!(
+        all.len() > 1 && last == all[all.len() - 1..],
+        "{all:?} {last:?}"
+    );
+    let first = items(&[
+        "events", "--field", created, "--sort", "time", "--limit", "1",
+    ])?;
     ensure!(first == all[..1], "{first:?}");
     let entries = items(&["audit", "show", "--sort", "entry", "--limit", "2"])?;
     let latest = items(&["audit", "show", "--sort", "-entry", "--limit", "1"])?;

@@ -169,7 +169,9 @@ mod tests {
     fn a_line_is_cut_and_its_reason_folded() {
         let standing = Standing {
             line: "web: 0/1 ready, waiting for 1 replica to start".to_owned(),
-            reason: "the image is not there: name one that is there, or give the registry a credential".to_owned(),
+            reason:
+                "the image is not there: name one that is there, or give the registry a credential"
+                    .to_owned(),
             stands: false,
         };
         assert_eq!(

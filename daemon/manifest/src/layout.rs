@@ -6,9 +6,9 @@ use std::ops::Range;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Tag};
 
 use crate::{
-    Format, Invalid, Problem, json, one, utf8,
+    Format, Invalid, Problem, json, one,
     tree::{MAX_DEPTH, MAX_NODES},
-    yaml,
+    utf8, yaml,
 };
 
 /// How far JSON is indented at each level.
@@ -148,7 +148,10 @@ impl Outline {
             };
             let single = Quotes::These(ScalarStyle::SingleQuoted);
             let double = Quotes::These(ScalarStyle::DoubleQuoted);
-            let range = new.bytes.clone().filter(|_| *was == single && *is == double);
+            let range = new
+                .bytes
+                .clone()
+                .filter(|_| *was == single && *is == double);
             let inner = range.clone().and_then(|range| {
                 let quoted = text.get(range)?;
                 quoted.strip_prefix('"')?.strip_suffix('"')

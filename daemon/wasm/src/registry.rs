@@ -11,9 +11,9 @@ mod published;
 mod reconciler;
 mod service;
 mod switch;
-mod uploads;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 pub use handle::Handle;
 pub use host::{Error, Host, Options};

@@ -275,7 +275,12 @@ fn pretty(text: String) -> Result<String, String> {
             ..LanguageOptions::default()
         },
     };
-    let work = move || pretty_yaml::format_text(&text, &options).map_err(|e| e.to_string());
+    let work = move || {
+        pretty_yaml::format_text(&text, &options).map_err(|error| {
+            let before = text.get(..error.offset()).unwrap_or(&text);
+            before.split('\n').count()
+        })
+    };
     let thread = std::thread::Builder::new()
         .name("fmt".to_owned())
         .stack_size(STACK)
@@ -283,13 +288,11 @@ fn pretty(text: String) -> Result<String, String> {
         .map_err(|e| format!("the formatter can't be started: {e}"))?;
     match thread.join() {
         Ok(Ok(laid)) => Ok(laid),
-        Ok(Err(e)) => Err(format!("the formatter can't read it: {}", first_line(&e))),
+        Ok(Err(line)) => Err(format!(
+            "the formatter can't read line {line}: write that another way"
+        )),
         Err(_) => Err("the formatter failed".to_owned()),
     }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 /// Puts the text in the place of the file at once: of the file that a link leads to. Mode and owner stay.
@@ -349,15 +352,39 @@ mod tests {
             ("a: 1", Some("a: 1\n".to_owned())),
             ("# only a comment\n", Some("# only a comment\n".to_owned())),
             ("", Some(String::new())),
-            ("a:\n- 'b'\n-   2  #  c\n", Some("a:\n  - \"b\"\n  - 2 #  c\n".to_owned())),
-            ("a: \"😀\"\nb: 😀  😀\n", Some("a: \"😀\"\nb: 😀  😀\n".to_owned())),
-            ("a: |\n    x  \n\n      y\n    😀\nb: >-\n   c\n   d\n", Some("a: |\n  x  \n\n    y\n  😀\nb: >-\n  c\n  d\n".to_owned())),
-            ("a: &x {b:   1}\nc: *x\nd:\n  <<: *x\n", Some("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n".to_owned())),
+            (
+                "a:\n- 'b'\n-   2  #  c\n",
+                Some("a:\n  - \"b\"\n  - 2 #  c\n".to_owned()),
+            ),
+            (
+                "a: \"😀\"\nb: 😀  😀\n",
+                Some("a: \"😀\"\nb: 😀  😀\n".to_owned()),
+            ),
+            (
+                "a: |\n    x  \n\n      y\n    😀\nb: >-\n   c\n   d\n",
+                Some("a: |\n  x  \n\n    y\n  😀\nb: >-\n  c\n  d\n".to_owned()),
+            ),
+            (
+                "a: &x {b:   1}\nc: *x\nd:\n  <<: *x\n",
+                Some("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n".to_owned()),
+            ),
             ("a: 1\n---\nb:  2\n", Some("a: 1\n---\nb: 2\n".to_owned())),
-            ("a: 'x\\y'\nb: '${c}'\nd: 'e'\n", Some("a: 'x\\y'\nb: '${c}'\nd: \"e\"\n".to_owned())),
-            ("a: 1.10\nb: 0o17\nc: ~\nd:\n", Some("a: 1.10\nb: 0o17\nc: ~\nd:\n".to_owned())),
-            ("a:  1\r\nb: |\r\n    x\r\n    y\r\n", Some("a: 1\r\nb: |\r\n  x\r\n  y\r\n".to_owned())),
-            (format!("a:  {long}\n").as_str(), Some(format!("a: {long}\n"))),
+            (
+                "a: 'x\\y'\nb: '${c}'\nd: 'e'\n",
+                Some("a: 'x\\y'\nb: '${c}'\nd: \"e\"\n".to_owned()),
+            ),
+            (
+                "a: 1.10\nb: 0o17\nc: ~\nd:\n",
+                Some("a: 1.10\nb: 0o17\nc: ~\nd:\n".to_owned()),
+            ),
+            (
+                "a:  1\r\nb: |\r\n    x\r\n    y\r\n",
+                Some("a: 1\r\nb: |\r\n  x\r\n  y\r\n".to_owned()),
+            ),
+            (
+                format!("a:  {long}\n").as_str(),
+                Some(format!("a: {long}\n")),
+            ),
             ("a: {b\n", None),
             ("a:\n\t- b\n", None),
             ("a: *nothing\n", None),

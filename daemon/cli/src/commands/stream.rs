@@ -48,7 +48,8 @@ pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Erro
     query.extend(args.task.map(|t| ("task", t)));
     query.extend(args.replica.map(|r| ("replica", r.to_string())));
     if args.follow {
-        let line = |line: &TaskLogLine| lines.wants(line).then(|| lines.show(&context.output, line));
+        let line =
+            |line: &TaskLogLine| lines.wants(line).then(|| lines.show(&context.output, line));
         return follow(context, &path, query, Following::Logs, line).await;
     }
     let mut view = whole(context, &path, query, tail as usize).await?;

@@ -144,7 +144,10 @@ fn is_current(allocation: &AllocationView) -> bool {
 /// How many replicas of an allocation are not ready, by what they wait for.
 fn missing(allocation: &AllocationView) -> Vec<(Step, u32)> {
     let mut left = allocation.replicas.saturating_sub(allocation.ready);
-    let phases = allocation.replica_status.iter().map(|replica| replica.phase);
+    let phases = allocation
+        .replica_status
+        .iter()
+        .map(|replica| replica.phase);
     let count = |step: fn(Phase) -> bool| phases.clone().filter(|phase| step(*phase)).count();
     let steps = [
         (Step::Start, count(|p| p == Phase::Starting)),
@@ -223,7 +226,8 @@ mod tests {
             "ready": counts.0, "replicas": counts.1, "phase": "starting", "hourlyCost": "0", "endpoints": [],
             "replicaStatus": replicas, "message": "", "superseded": false, "createdAt": "2026-01-01T00:00:00Z",
         });
-        let (Some(allocation_fields), Value::Object(more)) = (allocation.as_object_mut(), more) else {
+        let (Some(allocation_fields), Value::Object(more)) = (allocation.as_object_mut(), more)
+        else {
             unreachable!()
         };
         allocation_fields.extend(more);
@@ -232,14 +236,30 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_waited_for_and_why() {
-        let started = at("eu", (1, 3), &["running", "starting", "starting"], json!({}));
-        let made = at("us", (0, 1), &[], json!({"phase": "pending", "message": "quota"}));
+        let started = at(
+            "eu",
+            (1, 3),
+            &["running", "starting", "starting"],
+            json!({}),
+        );
+        let made = at(
+            "us",
+            (0, 1),
+            &[],
+            json!({"phase": "pending", "message": "quota"}),
+        );
         let unwell = at("eu", (0, 1), &["running"], json!({"phase": "running"}));
         let old = at("eu", (1, 1), &["running"], json!({"superseded": true}));
         let good = at("eu", (1, 1), &["running"], json!({}));
         for (found, expected) in [
             (
-                of("service", "pending", (0, 2), "2 replicas have no place: full", json!([])),
+                of(
+                    "service",
+                    "pending",
+                    (0, 2),
+                    "2 replicas have no place: full",
+                    json!([]),
+                ),
                 "web: 0/2 ready, waiting for places of 2 replicas: 2 replicas have no place: full",
             ),
             (
@@ -251,7 +271,13 @@ mod tests {
                 "web: 1/4 ready, waiting for 2 replicas to start at north/eu, 1 replica to be made at north/us: quota",
             ),
             (
-                of("service", "degraded", (0, 1), "its readiness probe fails", json!([unwell])),
+                of(
+                    "service",
+                    "degraded",
+                    (0, 1),
+                    "its readiness probe fails",
+                    json!([unwell]),
+                ),
                 "web: 0/1 ready, waiting for 1 replica to become healthy at north/eu: its readiness probe fails",
             ),
             (
@@ -259,11 +285,23 @@ mod tests {
                 "web: 1/1 ready, waiting for 1 old replica to end",
             ),
             (
-                of("job", "progressing", (2, 2), "", json!([at("eu", (2, 2), &["running", "running"], json!({}))])),
+                of(
+                    "job",
+                    "progressing",
+                    (2, 2),
+                    "",
+                    json!([at("eu", (2, 2), &["running", "running"], json!({}))]),
+                ),
                 "web: 2/2 ready, waiting for 2 replicas to end",
             ),
-            (of("service", "running", (1, 1), "so", json!([good])), "web: 1/1 ready"),
-            (of("job", "completed", (1, 1), "", json!([])), "web: completed"),
+            (
+                of("service", "running", (1, 1), "so", json!([good])),
+                "web: 1/1 ready",
+            ),
+            (
+                of("job", "completed", (1, 1), "", json!([])),
+                "web: completed",
+            ),
         ] {
             assert_eq!(found, expected);
         }

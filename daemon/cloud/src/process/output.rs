@@ -184,8 +184,7 @@ pub(super) fn read(
             let open = source.open && !query.previous;
             match File::open(source.folder.output(output)) {
                 Ok(file) => {
-                    let mut stream =
-                        Stream::open(source.replica, output, (file, within), position);
+                    let mut stream = Stream::open(source.replica, output, (file, within), position);
                     stream.open = open;
                     streams.push((source, stream));
                 }

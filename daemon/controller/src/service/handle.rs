@@ -25,8 +25,9 @@ use tradewind_core::{
 };
 
 use crate::{
-    Error, EventFilter, EventKind, Handle, lock,
+    Error, EventFilter, EventKind, Handle,
     background::timekeeper,
+    lock,
     reconcile::hedge,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
     service::plans::ByHand,

@@ -93,9 +93,7 @@ impl Handle {
             }
         }
         match failure {
-            Some(failure)
-                if lines.is_empty() && failure.code.as_deref() == Some(RUNS_NOT_KEPT) =>
-            {
+            Some(failure) if lines.is_empty() && failure.code.as_deref() == Some(RUNS_NOT_KEPT) => {
                 let provider = failure.plugin.as_ref().map_or_else(
                     || "its provider".to_owned(),
                     |plugin| format!("the provider \"{}\"", plugin.instance),

@@ -291,7 +291,12 @@ mod tests {
         let mut more = one("d", 1);
         more.restarts = 2;
         let mut registry = Registry::default();
-        deployments(&[one("b", 2), one("c", 3), more], 2, &restarts, &mut registry);
+        deployments(
+            &[one("b", 2), one("c", 3), more],
+            2,
+            &restarts,
+            &mut registry,
+        );
         let mut out = String::new();
         text::encode_registry(&mut out, &registry).unwrap();
         for line in [

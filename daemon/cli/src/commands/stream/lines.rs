@@ -123,7 +123,10 @@ mod tests {
                 text: text.into(),
                 continues: false,
                 partial: false,
-                restart: run.map(|run| Restart { run, at: Instant(0) }),
+                restart: run.map(|run| Restart {
+                    run,
+                    at: Instant(0),
+                }),
             },
         };
         let lines = Lines::new(LineKind::default(), Instant(0));

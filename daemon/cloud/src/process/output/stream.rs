@@ -97,8 +97,7 @@ impl Stream {
             end = from;
         }
         // The first line begins without an end before it. Behind a hole it is the rest of one: shown if there is nothing else.
-        if starts.len() < most && self.length > self.start && (!self.cut || starts.is_empty())
-        {
+        if starts.len() < most && self.length > self.start && (!self.cut || starts.is_empty()) {
             starts.push(self.start);
         }
         starts.reverse();

@@ -210,7 +210,6 @@ impl cluster::Host for Call {
             fields: labels_from(query.fields),
             limit: query.limit,
             after: query.after,
-            previous,
         };
         let result = self
             .context
@@ -290,6 +289,7 @@ impl cluster::Host for Call {
             container: query.container,
             tail: query.tail,
             after: query.after,
+            previous,
         };
         let result = self
             .context

@@ -283,9 +283,7 @@ impl Provider for ProviderVersion {
             if previous {
                 store.data_mut().previous = Previous::Wanted;
             }
-            let answer = guest
-                .call_logs(&mut *store, &context, &of, &query)
-                .await;
+            let answer = guest.call_logs(&mut *store, &context, &of, &query).await;
             asked = store.data().previous;
             answer
         });
