@@ -41,6 +41,7 @@ pub(crate) fn task(name: &str, task: &TaskView) -> Standing {
         Status::Running | Status::Idle | Status::Completed
     );
     let line = match task.status {
+        Status::Deleting => name.to_owned(),
         Status::Idle => format!("{name}: idle"),
         Status::Completed => format!("{name}: completed"),
         Status::Failed => format!("{name}: failed, {ready}/{wanted} ready"),
@@ -49,7 +50,11 @@ pub(crate) fn task(name: &str, task: &TaskView) -> Standing {
     let awaited = if stands { None } else { awaited(task) };
     Standing {
         line: awaited.map_or(line.clone(), |what| format!("{line}, waiting for {what}")),
-        reason: if stands { String::new() } else { reason(task) },
+        reason: if stands {
+            String::new()
+        } else {
+            beside(reason(task))
+        },
         stands,
     }
 }
@@ -71,11 +76,15 @@ pub(crate) fn deployment(view: &DeploymentView) -> Option<Standing> {
 }
 
 fn awaited(task: &TaskView) -> Option<String> {
+    if task.status == Status::Deleting {
+        let left: u32 = task.allocations.iter().map(|a| a.replicas).sum();
+        return (left > 0).then(|| format!("{} to end", replicas(left)));
+    }
     let current: Vec<&AllocationView> = task.allocations.iter().filter(|a| is_current(a)).collect();
     let mut groups: BTreeMap<(Step, String), u32> = BTreeMap::new();
     for allocation in &current {
         let at = place(&allocation.provider, &allocation.region);
-        for (step, count) in missing(allocation) {
+        for (step, count) in missing(allocation, task.kind == "job") {
             *groups.entry((step, at.clone())).or_default() += count;
         }
     }
@@ -96,30 +105,23 @@ fn awaited(task: &TaskView) -> Option<String> {
         parts.push(format!("{rest} more"));
     }
     if parts.is_empty() {
-        parts.extend(last_step(task));
+        // All that is wanted is there.
+        let old = task.allocations.iter().filter(|a| !is_current(a));
+        match old.map(|a| a.replicas).sum::<u32>() {
+            0 => {}
+            old => parts.push(format!(
+                "{} to end",
+                counted(old, "old replica", "old replicas")
+            )),
+        }
     }
     (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// What is left when all that is wanted is there.
-fn last_step(task: &TaskView) -> Option<String> {
-    let old = task.allocations.iter().filter(|a| !is_current(a));
-    let old: u32 = old.map(|a| a.replicas).sum();
-    match (task.kind.as_str(), old) {
-        (_, 1..) => Some(format!(
-            "{} to end",
-            counted(old, "old replica", "old replicas")
-        )),
-        ("job", _) if task.status != Status::Failed => {
-            Some(format!("{} to end", replicas(task.replicas)))
-        }
-        _ => None,
-    }
 }
 
 /// What replicas have before them until they are ready, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
+    End,
     Health,
     Again,
     Start,
@@ -129,6 +131,7 @@ enum Step {
 impl Step {
     fn as_str(self) -> &'static str {
         match self {
+            Self::End => "to end",
             Self::Health => "to become healthy",
             Self::Again => "to be started again",
             Self::Start => "to start",
@@ -142,7 +145,8 @@ fn is_current(allocation: &AllocationView) -> bool {
 }
 
 /// How many replicas of an allocation are not ready, by what they wait for.
-fn missing(allocation: &AllocationView) -> Vec<(Step, u32)> {
+fn missing(allocation: &AllocationView, is_job: bool) -> Vec<(Step, u32)> {
+    let runs = if is_job { Step::End } else { Step::Health };
     let mut left = allocation.replicas.saturating_sub(allocation.ready);
     let phases = allocation
         .replica_status
@@ -165,10 +169,10 @@ fn missing(allocation: &AllocationView) -> Vec<(Step, u32)> {
     }
     // What its provider says nothing of, or says to run.
     let rest = match allocation.phase {
-        _ if !allocation.replica_status.is_empty() => Step::Health,
+        _ if !allocation.replica_status.is_empty() => runs,
         Phase::Pending => Step::Made,
         Phase::Failed => Step::Again,
-        Phase::Running => Step::Health,
+        Phase::Running => runs,
         _ => Step::Start,
     };
     found.push((rest, left));
@@ -178,6 +182,14 @@ fn missing(allocation: &AllocationView) -> Vec<(Step, u32)> {
 
 fn replicas(count: u32) -> String {
     counted(count, "replica", "replicas")
+}
+
+/// Without what the line says already.
+fn beside(reason: String) -> String {
+    match reason.split_once(" no place: ") {
+        Some((_, why)) => why.to_owned(),
+        None => reason,
+    }
 }
 
 /// The first that is said: of the task, of what is not ready of it, of a replica.
@@ -260,7 +272,7 @@ mod tests {
                     "2 replicas have no place: full",
                     json!([]),
                 ),
-                "web: 0/2 ready, waiting for places of 2 replicas: 2 replicas have no place: full",
+                "web: 0/2 ready, waiting for places of 2 replicas: full",
             ),
             (
                 of("service", "pending", (0, 1), "", json!([])),
@@ -292,7 +304,7 @@ mod tests {
                     "",
                     json!([at("eu", (2, 2), &["running", "running"], json!({}))]),
                 ),
-                "web: 2/2 ready, waiting for 2 replicas to end",
+                "web: 0/2 ready, waiting for 2 replicas to end at north/eu",
             ),
             (
                 of("service", "running", (1, 1), "so", json!([good])),

@@ -146,7 +146,8 @@ impl Record {
 
     /// A new run begins. Of those before it, the last are kept.
     pub(super) fn begin(&mut self, at: Instant, offsets: [u64; 2]) {
-        if self.process.is_none() {
+        let has_ended = self.ended.as_ref().is_some_and(|e| e.run == self.run);
+        if self.process.is_none() && !has_ended {
             // It was never started.
             self.begins.pop();
         }
