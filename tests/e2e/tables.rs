@@ -119,7 +119,7 @@ async fn a_list_is_sorted_filtered_and_printed_in_every_form() -> Result<()> {
     let latest = items(&["audit", "show", "--sort", "-entry", "--limit", "1"])?;
     ensure!(entries[0]["seq"].as_u64() < entries[1]["seq"].as_u64());
     ensure!(entries[1]["seq"].as_u64() < latest[0]["seq"].as_u64());
-    let decisions = items(&["decisions", "--sort", "time"])?;
+    let decisions = items(&["decisions", "--sort", "made"])?;
     let mut reversed = items(&["decisions"])?;
     reversed.reverse();
     ensure!(decisions.len() > 1 && decisions == reversed);

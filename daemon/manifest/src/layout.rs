@@ -263,7 +263,7 @@ mod tests {
             ("# top\na: &x ['1', 'b']  # end\nc: *x\n", Some(2)),
             ("# top\na: &x [1, 'b']  # end\nc: [1, b]\n", Some(3)),
             ("# top\na: &x [1, 'b']\nc: *x\n", Some(1)),
-            ("# top\na: &x [1, 'b']  # end\nc: *x\n---\nd: 1\n", Some(3)),
+            ("# top\na: &x [1, 'b']  # end\nc: *x\n---\nd: 1\n", Some(4)),
             ("# top\na: &x !!set [1, 'b']  # end\nc: *x\n", Some(2)),
         ] {
             assert_eq!(of(base).difference(&of(other)), line, "{other}");

@@ -198,8 +198,16 @@ pub(super) fn read(
             .map(|(_, s)| s.last_lines(query.tail as usize))
             .collect();
         let most = level(starts.iter().map(|s| s.len() as u64), u64::from(query.tail));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Fewer lines than outputs: the first ones have one each.
+        let mut single = query.tail as usize;
         for ((_, stream), starts) in streams.iter_mut().zip(starts) {
-            stream.begin(&starts, usize::try_from(most).unwrap_or(usize::MAX));
+            let lines = match most {
+                0 => starts.len().min(1).min(single),
+                most => most,
+            };
+            single = single.saturating_sub(lines);
+            stream.begin(&starts, lines);
         }
     }
     let share = level(streams.iter().map(|(_, s)| s.unread()), ANSWER).max(SHARE);

@@ -44,3 +44,20 @@ impl Drop for Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_compiled_for_until_its_last_upload_is_over() {
+        let uploads = Uploads::default();
+        let instance: InstanceName = "p".parse().unwrap();
+        let compiling = || uploads.0.lock().contains_key(&instance);
+        let (first, second) = (uploads.begin(&instance), uploads.begin(&instance));
+        drop(first);
+        assert!(compiling());
+        drop(second);
+        assert!(!compiling());
+    }
+}
