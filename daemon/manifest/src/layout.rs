@@ -268,7 +268,7 @@ mod tests {
         ] {
             assert_eq!(of(base).difference(&of(other)), line, "{other}");
         }
-        assert_eq!(of("a: |\n  x\n").difference(&of("a: |-\n  x\n")), Some(1));
+        assert_eq!(of("a: |\n  x\n").difference(&of("a: |-\n  x\n")), Some(2));
     }
 
     #[test]

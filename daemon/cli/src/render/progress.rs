@@ -300,9 +300,9 @@ mod tests {
                 of(
                     "job",
                     "progressing",
-                    (2, 2),
+                    (0, 2),
                     "",
-                    json!([at("eu", (2, 2), &["running", "running"], json!({}))]),
+                    json!([at("eu", (0, 2), &["running", "running"], json!({}))]),
                 ),
                 "web: 0/2 ready, waiting for 2 replicas to end at north/eu",
             ),
