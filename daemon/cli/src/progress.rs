@@ -9,7 +9,7 @@ use std::{
 
 use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tradewind_api::{DeploymentView, TaskView};
+use tradewind_api::{DeploymentView, Status, TaskView};
 use tradewind_core::rollout;
 
 use super::{
@@ -79,7 +79,10 @@ impl Progress {
             if self.several {
                 shown = format!("{name}/{shown}");
             }
-            let standing = render::progress::task(&shown, task);
+            let standing = match view.summary.status {
+                Status::Deleting => render::progress::ending(&shown, task),
+                _ => render::progress::task(&shown, task),
+            };
             self.replace(format!("{name}/{}", label(task)), Some(standing));
         }
     }

@@ -41,7 +41,6 @@ pub(crate) fn task(name: &str, task: &TaskView) -> Standing {
         Status::Running | Status::Idle | Status::Completed
     );
     let line = match task.status {
-        Status::Deleting => name.to_owned(),
         Status::Idle => format!("{name}: idle"),
         Status::Completed => format!("{name}: completed"),
         Status::Failed => format!("{name}: failed, {ready}/{wanted} ready"),
@@ -54,6 +53,23 @@ pub(crate) fn task(name: &str, task: &TaskView) -> Standing {
             String::new()
         } else {
             beside(reason(task))
+        },
+        stands,
+    }
+}
+
+/// A task of a deployment that is being deleted.
+pub(crate) fn ending(name: &str, task: &TaskView) -> Standing {
+    let left: u32 = task.allocations.iter().map(|a| a.replicas).sum();
+    let stands = left == 0;
+    Standing {
+        line: match stands {
+            true => format!("{name}: ended"),
+            false => format!("{name}: {} to end", replicas(left)),
+        },
+        reason: match stands {
+            true => String::new(),
+            false => task.failure.iter().map(|f| f.message.clone()).collect(),
         },
         stands,
     }
@@ -76,10 +92,6 @@ pub(crate) fn deployment(view: &DeploymentView) -> Option<Standing> {
 }
 
 fn awaited(task: &TaskView) -> Option<String> {
-    if task.status == Status::Deleting {
-        let left: u32 = task.allocations.iter().map(|a| a.replicas).sum();
-        return (left > 0).then(|| format!("{} to end", replicas(left)));
-    }
     let current: Vec<&AllocationView> = task.allocations.iter().filter(|a| is_current(a)).collect();
     let mut groups: BTreeMap<(Step, String), u32> = BTreeMap::new();
     for allocation in &current {
@@ -225,7 +237,10 @@ mod tests {
             "message": message, "allocations": places,
         }))
         .unwrap();
-        super::task("web", &task).whole()
+        match status {
+            "deleting" => ending("web", &task).whole(),
+            _ => super::task("web", &task).whole(),
+        }
     }
 
     fn at(region: &str, counts: (u32, u32), phases: &[&str], more: Value) -> Value {
@@ -309,6 +324,14 @@ mod tests {
             (
                 of("service", "running", (1, 1), "so", json!([good])),
                 "web: 1/1 ready",
+            ),
+            (
+                of("service", "deleting", (1, 1), "", json!([good, old])),
+                "web: 2 replicas to end",
+            ),
+            (
+                of("service", "deleting", (0, 1), "", json!([])),
+                "web: ended",
             ),
             (
                 of("job", "completed", (1, 1), "", json!([])),
