@@ -291,6 +291,67 @@ fn much_can_be_asked_without_a_daemon() -> Result<()> {
     .map(drop)
 }
 
+#[test]
+fn manifests_are_formatted_and_nothing_else_of_their_files_changes() -> Result<()> {
+    let user = User::new()?;
+    let path = |name: &str| user.home.path().join(name);
+    let head = "apiVersion: tradewind.dev/v1\n";
+    let text = format!("{head}# why\nkind:   CloudDeployment\nmetadata: {{ name: web }}  # who\n");
+    let laid = format!("{head}# why\nkind: CloudDeployment\nmetadata: {{name: web}} # who\n");
+    std::fs::create_dir_all(path("deploy/more"))?;
+    std::fs::write(path("deploy/web.yaml"), &text)?;
+    std::fs::set_permissions(path("deploy/web.yaml"), PermissionsExt::from_mode(0o640))?;
+    std::fs::write(path("deploy/foreign.yaml"), "a:   1\n")?;
+    std::fs::write(path("deploy/bad.yaml"), format!("{head}a: {{\n"))?;
+    std::fs::write(
+        path("deploy/more/x.json"),
+        "{\"apiVersion\":\"tradewind.dev/v1\"}",
+    )?;
+    std::os::unix::fs::symlink("deploy/web.yaml", path("link.yaml"))?;
+
+    check(
+        user.run(&["fmt", "--check", "link.yaml"])?,
+        2,
+        &["link.yaml\n"],
+    )?;
+    check(user.run(&["fmt", "--chekc"])?, 64, &["--check"])?;
+    check(
+        user.run(&["fmt", "--check", "--diff", "link.yaml"])?,
+        2,
+        &["-kind:   CloudDeployment\n", "+kind: CloudDeployment\n"],
+    )?;
+    ensure!(std::fs::read_to_string(path("deploy/web.yaml"))? == text);
+    let (code, out, err) = user.run(&["fmt", "deploy", "-R"])?;
+    ensure!(
+        code == 4 && err.contains("deploy/bad.yaml:"),
+        "{code} {err}"
+    );
+    ensure!(out == "deploy/more/x.json\ndeploy/web.yaml\n", "{out}");
+    check(user.run(&["fmt", "--check", "link.yaml"])?, 0, &[])?;
+
+    ensure!(std::fs::read_to_string(path("deploy/web.yaml"))? == laid);
+    ensure!(path("link.yaml").is_symlink());
+    let mode = std::fs::metadata(path("deploy/web.yaml"))?
+        .permissions()
+        .mode();
+    ensure!(mode & 0o777 == 0o640, "{mode:o}");
+    ensure!(std::fs::read_to_string(path("deploy/foreign.yaml"))? == "a:   1\n");
+    ensure!(std::fs::read_to_string(path("deploy/bad.yaml"))?.ends_with("a: {\n"));
+    let json = std::fs::read_to_string(path("deploy/more/x.json"))?;
+    ensure!(
+        json == "{\n  \"apiVersion\": \"tradewind.dev/v1\"\n}\n",
+        "{json}"
+    );
+    let left = std::fs::read_dir(path("deploy"))?.count();
+    ensure!(left == 4, "{left} files are in the folder");
+
+    let (code, out, _) = user.run_with_input(&["fmt", "-"], &text)?;
+    ensure!(code == 0 && out == laid, "{code} {out}");
+    std::fs::set_permissions(path("deploy/web.yaml"), PermissionsExt::from_mode(0o440))?;
+    std::fs::remove_file(path("link.yaml"))?;
+    check(user.run(&["fmt", "nothing.yaml"])?, 1, &["nothing.yaml"]).map(drop)
+}
+
 #[tokio::test]
 async fn a_token_learns_what_it_may_do() -> Result<()> {
     let daemon = Daemon::local()?;

@@ -105,9 +105,8 @@ fn the_first_command_waits_for_a_daemon_that_starts() -> Result<()> {
             &["--data", &data, "plugin", "list", "-o", "json"],
         ))?;
         let listed: Value = serde_json::from_str(&listed)?;
-        let policy = [&listed, &listed["plugins"], &listed["items"]]
-            .into_iter()
-            .find_map(Value::as_array)
+        let policy = listed["items"]
+            .as_array()
             .and_then(|all| all.iter().find(|one| one["instance"] == "cheapest"))
             .with_context(|| format!("no policy: {listed}"))?;
         ensure!(policy["state"] == "active", "{policy}");

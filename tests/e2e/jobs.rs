@@ -133,6 +133,47 @@ async fn a_job_runs_by_its_schedule_and_by_hand() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_run_of_a_scheduled_job_is_told_also_beside_other_jobs() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let yearly = job("mixed", "true", ", schedule: \"0 0 1 1 *\"");
+    let both = yearly.replacen(
+        "    work:",
+        "    once: {command: [\"true\"], resources: {cpu: 10m, memory: 16Mi}}\n    work:",
+        1,
+    );
+    ensure!(both != yearly, "{both}");
+    daemon.put("mixed", &both).await?;
+    let once = |d: &serde_json::Value| {
+        let tasks = d["tasks"].as_array().into_iter().flatten();
+        tasks
+            .filter(|t| t["name"] == "once")
+            .any(|t| t["status"] == "completed")
+    };
+    daemon.until("mixed", "the plain job done", once).await?;
+    daemon.run(&["run", "mixed", "--detach"])?;
+    let events = daemon.run(&["events", "mixed", "-o", "json"])?;
+    let events: serde_json::Value = serde_json::from_str(&events)?;
+    let told: Vec<_> = events["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| e["reason"] == "JobRerun" || e["reason"] == "JobRunStarted")
+        .map(|e| (e["reason"].clone(), e["task"].clone()))
+        .collect();
+    ensure!(
+        told.contains(&("JobRunStarted".into(), "work".into()))
+            && told
+                .iter()
+                .filter(|(reason, _)| reason == "JobRunStarted")
+                .count()
+                == 1
+            && told.iter().any(|(reason, _)| reason == "JobRerun"),
+        "{told:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_job_past_its_deadline_is_ended() -> Result<()> {
     let daemon = Daemon::local()?;
     daemon

@@ -164,6 +164,63 @@ async fn an_unfinished_line_is_shown_and_its_rest_follows() -> Result<()> {
 }
 
 #[tokio::test]
+async fn runs_are_parted_and_the_one_before_is_shown_alone() -> Result<()> {
+    let daemon = Daemon::local()?;
+    let script = "n=$(($(cat n 2>/dev/null || echo 0) + 1)); echo $n >n\n\
+                  echo out $n; echo err $n >&2; [ $n -lt 3 ] || exec sleep 600; exit 1";
+    let app = workload("app", "service", "", script);
+    let quick = "spec:\n  recovery: {firstPause: 100ms, replaceAfter: 0}\n";
+    daemon
+        .put("app", &app.replacen("spec:\n", quick, 1))
+        .await?;
+    let shown = logs_with(&daemon, &["app"], "err 3")?;
+    // The moments differ.
+    let lines: Vec<&str> = shown
+        .lines()
+        .map(|line| line.split(" at ").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "w/0 | out 1",
+            "w/0 ! err 1",
+            "w/0 ── restarted (2nd run)",
+            "w/0 | out 2",
+            "w/0 ! err 2",
+            "w/0 ── restarted (3rd run)",
+            "w/0 | out 3",
+            "w/0 ! err 3",
+        ],
+        "{shown}"
+    );
+    let before = daemon.run(&["logs", "app", "--previous", "-o", "json"])?;
+    let before: Value = serde_json::from_str(&before)?;
+    let lines = before["lines"].as_array().context("no lines")?;
+    let texts: Vec<&Value> = lines.iter().map(|line| &line["text"]).collect();
+    assert_eq!(texts, ["out 2", "err 2"]);
+    assert_eq!(lines[0]["restart"]["run"], 2);
+    // So it is after a restart of the daemon, too.
+    let mut daemon = daemon;
+    daemon.stop()?;
+    daemon.launch()?;
+    let again = daemon.run(&["logs", "app", "-p", "--tail", "1"])?;
+    ensure!(again.lines().any(|line| line == "w/0 | out 2"), "{again}");
+
+    let steady = workload("steady", "service", "", "echo once; exec sleep 600");
+    daemon.put("steady", &steady).await?;
+    logs_with(&daemon, &["steady"], "once")?;
+    let none = daemon.cli(&["logs", "steady", "--previous"])?;
+    let told = String::from_utf8_lossy(&none.stderr).into_owned();
+    ensure!(
+        none.status.code() == Some(3) && told.contains("before the present one"),
+        "{told}"
+    );
+    let both = daemon.cli(&["logs", "app", "--previous", "-f"])?;
+    ensure!(both.status.code() == Some(64));
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_follows_sees_a_progress_bar_that_never_ends_its_line() -> Result<()> {
     let daemon = Daemon::local()?;
     let gate = daemon.folder.path().join("gate");
@@ -266,8 +323,9 @@ async fn last_words_of_a_run_are_not_glued_to_the_next_ones() -> Result<()> {
         Ok(when(seen.matches("begins").count() > 1, seen))
     });
     let seen = seen.await?;
+    let lines: Vec<&str> = seen.lines().filter(|line| !line.contains(" ── ")).collect();
     ensure!(
-        seen.starts_with("w/0 | begins\nw/0 | FATAL: out of luck\nw/0 | begins\n"),
+        lines.starts_with(&["w/0 | begins", "w/0 | FATAL: out of luck", "w/0 | begins"]),
         "{seen}"
     );
     Ok(())

@@ -1,6 +1,6 @@
 //! What `get` and its like print: forms for programs, order, filters, and a watch that outlives the daemon.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tradewind_kit::Daemon;
 
@@ -94,11 +94,36 @@ async fn a_list_is_sorted_filtered_and_printed_in_every_form() -> Result<()> {
     );
     let sorted: Value =
         serde_json::from_str(&daemon.run(&["get", "--sort", "name:desc", "-o", "json"])?)?;
-    let list = sorted.get("items").unwrap_or(&sorted);
     assert_eq!(
-        list[0]["name"], "two",
+        sorted["items"][0]["name"], "two",
         "programs get the order too: {sorted:#}"
     );
+    // What grows with time, too: the limit counts what is left, and without an order the newest are.
+    let items = |words: &[&str]| -> Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&daemon.run(&[words, &["-o", "json"]].concat())?)?;
+        let items = list["items"].as_array().context("no items")?;
+        Ok(items.clone())
+    };
+    let created = "reason=DeploymentCreated";
+    let all = items(&["events", "--field", created])?;
+    let last = items(&["events", "--field", created, "--limit", "1"])?;
+    ensure!(
+        all.len() > 1 && last == all[all.len() - 1..],
+        "{all:?} {last:?}"
+    );
+    let first = items(&[
+        "events", "--field", created, "--sort", "time", "--limit", "1",
+    ])?;
+    ensure!(first == all[..1], "{first:?}");
+    let entries = items(&["audit", "show", "--sort", "entry", "--limit", "2"])?;
+    let latest = items(&["audit", "show", "--sort", "-entry", "--limit", "1"])?;
+    ensure!(entries[0]["seq"].as_u64() < entries[1]["seq"].as_u64());
+    ensure!(entries[1]["seq"].as_u64() < latest[0]["seq"].as_u64());
+    let decisions = items(&["decisions", "--sort", "made"])?;
+    let mut reversed = items(&["decisions"])?;
+    reversed.reverse();
+    ensure!(decisions.len() > 1 && decisions == reversed);
+    ensure!(items(&["policy", "shadow", "list", "--field", "name=none"])?.is_empty());
 
     for (words, told) in [
         (&["get", "-o", "jsonpath=$.items["][..], "column 9"),

@@ -36,7 +36,7 @@ pub use canary::{Canary, CanaryStart};
 pub use conformance::PluginTest;
 pub use context::{ContextCommand, Login, Logout};
 pub use dev::{Dev, Init};
-pub use files::{Delete, Diff, Edit, Files, Reading, Setting};
+pub use files::{Delete, Diff, Edit, Files, Fmt, Reading, Setting};
 pub use form::{Form, JsonPath};
 pub use help::{EXAMPLES, command};
 pub use lists::{
@@ -75,7 +75,7 @@ pub const USAGE: u8 = 64;
 
 /// Where `plan` says more by its exit code.
 pub const EXIT_CODES_OF_PLAN: &str = "`plan` and `assess` end with 4 when something can never be placed. `diff -f` \
-    ends with 2 when something differs; `plan` and `diff NAME` do so with `--exit-code`.";
+    ends with 2 when something differs, and so does `fmt --check`; `plan` and `diff NAME` do so with `--exit-code`.";
 
 fn exit_codes() -> String {
     let codes = EXIT_CODES.map(|(code, meaning)| format!("  {code}  {meaning}\n"));
@@ -363,6 +363,10 @@ pub enum Command {
     /// Check manifests without a daemon. Tells all that is wrong, each with its place, and ends with
     /// 4 then
     Validate(Files),
+    /// Format manifests in place, and print the names of those that changed. Comments stay, and so
+    /// does what a manifest means: a file of which that can't be kept is left alone. No daemon is
+    /// needed
+    Fmt(Fmt),
     /// Print the JSON Schema of the manifest. No daemon is needed
     Schema,
     /// Show the versions of this program and of the daemon
@@ -651,6 +655,9 @@ pub struct Logs {
     /// connections
     #[arg(short, long)]
     pub follow: bool,
+    /// The lines of the run before the present one, of replicas that were started again
+    #[arg(short, long, conflicts_with = "follow")]
+    pub previous: bool,
     /// Only this task
     #[arg(long)]
     pub task: Option<String>,
@@ -670,7 +677,7 @@ pub struct Events {
     /// Only this deployment
     pub deployment: Option<String>,
     /// Follow the events to come
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["sort", "fields"])]
     pub follow: bool,
     /// The most events, the newest. Default: `50`
     #[arg(long, value_name = "NUMBER")]
@@ -680,6 +687,8 @@ pub struct Events {
     pub cursor: Option<String>,
     #[command(flatten)]
     pub kind: EventKind,
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -696,6 +705,8 @@ pub enum Audit {
         /// older entries come next
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Print the number and the hash of the last entry, to note them elsewhere
     Head,

@@ -17,6 +17,7 @@ mod doctor;
 mod edit;
 mod field;
 mod files;
+mod fmt;
 mod lists;
 mod login;
 mod namespaces;
@@ -138,6 +139,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<u8, Error
         | Command::SupportBundle(_)
         | Command::Version
         | Command::Validate(_)
+        | Command::Fmt(_)
         | Command::Schema
         | Command::Login(_)
         | Command::Logout(_)

@@ -217,15 +217,9 @@ fn places(regions: &Value) -> Vec<String> {
     names.into_iter().collect()
 }
 
-/// The names in a list, be it bare or in an object beside other things.
+/// The names in a list.
 fn listed(answer: &Value, key: &str) -> Vec<String> {
-    let list = answer.as_array().or_else(|| {
-        let fields = answer.as_object()?;
-        fields
-            .get("items")
-            .or_else(|| fields.get("plugins"))?
-            .as_array()
-    });
+    let list = answer.get("items").and_then(Value::as_array);
     list.into_iter()
         .flatten()
         .filter_map(|item| item.get(key)?.as_str().map(str::to_owned))
@@ -266,16 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_lists_of_every_form() {
-        let bare = json!([{"name": "a"}, {"name": "b"}]);
-        assert_eq!(listed(&bare, "name"), ["a", "b"]);
-        assert_eq!(
-            listed(&json!({"items": bare, "next": null}), "name"),
-            ["a", "b"]
-        );
+    fn names_are_found_in_lists() {
+        let list = json!({"items": [{"name": "a"}, {"name": "b"}], "next": null});
+        assert_eq!(listed(&list, "name"), ["a", "b"]);
         let regions = json!({"items": [{"provider": "aws", "region": "eu"}, {"provider": "box", "region": ""}]});
         assert_eq!(places(&regions), ["aws", "aws/eu", "box"]);
-        assert_eq!(listed(&json!({"plugins": [{"name": "p"}]}), "name"), ["p"]);
         assert!(listed(&json!({}), "name").is_empty());
     }
 }

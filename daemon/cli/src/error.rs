@@ -111,6 +111,9 @@ pub enum Error {
     Config(#[from] tradewind_config::Error),
     #[error(transparent)]
     Backup(Box<tradewind_backup::Error>),
+    /// A text that can't be laid out anew as it is meant.
+    #[error("\"{}\" is left as it is: {why}", file.display())]
+    Unformatted { file: PathBuf, why: String },
     #[error("\"{}\" can't be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("{what} \"{value}\" can't be used: {rule}")]

@@ -20,8 +20,8 @@ use table::Looks;
 
 pub(crate) use clock::{short, span};
 pub(crate) use money::{money, signed};
-pub(crate) use table::cut;
 pub use table::{Cell, Column, Sort, Table};
+pub(crate) use table::{cut, fold};
 
 /// Where and how to print.
 #[derive(Debug, Clone)]

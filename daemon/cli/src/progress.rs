@@ -1,4 +1,4 @@
-//! The live display while a command waits: one line per task, redrawn on a terminal, printed when it changes elsewhere.
+//! The live display while a command waits: a line for each task, redrawn on a terminal, printed when it changes elsewhere.
 
 use std::{
     cell::RefCell,
@@ -7,11 +7,16 @@ use std::{
     time::Duration,
 };
 
+use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tradewind_api::{DeploymentView, Status, TaskView};
 use tradewind_core::rollout;
 
-use super::{render, tame::tame};
+use super::{
+    output::{cut, fold},
+    render::{self, progress::Standing},
+    tame::tame,
+};
 
 /// Shows states on standard error.
 pub(crate) struct Progress {
@@ -32,6 +37,12 @@ enum Display {
 }
 
 const REDRAW: Duration = Duration::from_millis(120);
+/// Columns before the text of a line: the spinner and how long it has been waited.
+const BEFORE: usize = 8;
+/// The most lines of a reason.
+const REASON: usize = 3;
+/// Before each of them.
+const INDENT: &str = "       ";
 
 impl Progress {
     pub(crate) fn new(for_people: bool, several: bool) -> Self {
@@ -53,60 +64,102 @@ impl Progress {
 
     pub(crate) fn show(&self, view: &DeploymentView) {
         let name = &view.summary.name;
-        if let Some(step) = render::rollout::step(view) {
-            let is_over = view
+        let step = render::rollout::step(view).map(|step| Standing {
+            line: format!("{name}: {step}"),
+            reason: String::new(),
+            stands: view
                 .rollout
                 .as_ref()
-                .is_some_and(|r| r.status == rollout::Status::Done);
-            self.put(name.to_string(), tame(&format!("{name}: {step}")), is_over);
-        }
+                .is_some_and(|r| r.status == rollout::Status::Done),
+        });
+        self.replace(name.to_string(), step);
+        self.replace(format!("{name} "), render::progress::deployment(view));
         for task in &view.tasks {
-            let key = format!("{name}/{}", label(task));
-            let line = if self.several {
-                tame(&format!("{name}/{}", line(task)))
-            } else {
-                tame(&line(task))
+            let mut shown = label(task);
+            if self.several {
+                shown = format!("{name}/{shown}");
+            }
+            let standing = match view.summary.status {
+                Status::Deleting => render::progress::ending(&shown, task),
+                _ => render::progress::task(&shown, task),
             };
-            let stands = matches!(
-                task.status,
-                Status::Running | Status::Idle | Status::Completed
-            );
-            self.put(key, line, stands);
+            self.replace(format!("{name}/{}", label(task)), Some(standing));
         }
     }
 
     /// A line that takes the place of an earlier one with its key. `stands`: it will not change any more.
     pub(crate) fn put(&self, key: String, line: String, stands: bool) {
-        match &mut *self.display.borrow_mut() {
-            Display::Silent => {}
-            Display::Lines(last) => {
+        let standing = Standing {
+            line,
+            reason: String::new(),
+            stands,
+        };
+        self.replace(key, Some(standing));
+    }
+
+    /// Puts a line in the place of the one with this key. None: there is nothing to be said any more.
+    fn replace(&self, key: String, standing: Option<Standing>) {
+        match (&mut *self.display.borrow_mut(), standing) {
+            (Display::Silent, _) => {}
+            (Display::Lines(last), Some(standing)) => {
+                let line = tame(&standing.whole());
                 if last.get(&key) != Some(&line) {
                     eprintln!("{line}");
                     last.insert(key, line);
                 }
             }
-            Display::Live { all, bars } => {
+            (Display::Lines(last), None) => {
+                last.remove(&key);
+            }
+            (Display::Live { all, bars }, Some(standing)) => {
                 let bar = bars.entry(key).or_insert_with(|| all.add(spinner()));
-                if stands {
-                    bar.finish_with_message(line);
+                let text = live(&standing, Term::stderr().size().1.into());
+                if standing.stands {
+                    bar.finish_with_message(text);
                 } else {
-                    bar.set_message(line);
+                    if bar.is_finished() {
+                        bar.reset();
+                        bar.enable_steady_tick(REDRAW);
+                    }
+                    bar.set_message(text);
+                }
+            }
+            (Display::Live { all, bars }, None) => {
+                if let Some(bar) = bars.remove(&key) {
+                    bar.finish_and_clear();
+                    all.remove(&bar);
                 }
             }
         }
     }
 
-    /// Leaves the last state on the screen.
-    pub(crate) fn finish(&self) {
+    /// Ends the display. The last state stays on the screen, unless the result is told there.
+    pub(crate) fn finish(&self, told: bool) {
         if let Display::Live { bars, .. } = &*self.display.borrow() {
-            bars.values().for_each(ProgressBar::abandon);
+            let end: fn(&ProgressBar) = match told && io::stdout().is_terminal() {
+                true => ProgressBar::finish_and_clear,
+                false => ProgressBar::abandon,
+            };
+            bars.values().for_each(end);
         }
     }
 }
 
+/// The text of a line of so many columns, with the reason below it.
+fn live(standing: &Standing, columns: usize) -> String {
+    let room = columns.saturating_sub(BEFORE).max(BEFORE);
+    let mut text = cut(&tame(&standing.line), room);
+    for line in fold(&tame(&standing.reason), room, REASON) {
+        text.push('\n');
+        text.push_str(INDENT);
+        text.push_str(&line);
+    }
+    text
+}
+
 fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(REDRAW);
@@ -121,31 +174,23 @@ fn label(task: &TaskView) -> String {
     }
 }
 
-fn line(task: &TaskView) -> String {
-    let places = task.allocations.iter().filter(|a| !a.superseded).map(|a| {
-        let region = if a.region.is_empty() {
-            String::new()
-        } else {
-            format!("/{}", a.region)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_and_its_reason_folded() {
+        let standing = Standing {
+            line: "web: 0/1 ready, waiting for 1 replica to start".to_owned(),
+            reason:
+                "the image is not there: name one that is there, or give the registry a credential"
+                    .to_owned(),
+            stands: false,
         };
-        format!(
-            "{}{region} {}/{} {}",
-            a.provider, a.ready, a.replicas, a.phase
-        )
-    });
-    let places: Vec<String> = places.collect();
-    let mut line = format!(
-        "{}: {} {}/{} ready",
-        label(task),
-        task.status,
-        task.ready,
-        task.replicas
-    );
-    if !places.is_empty() {
-        line.push_str(&format!(" [{}]", places.join(", ")));
+        assert_eq!(
+            live(&standing, 40),
+            "web: 0/1 ready, waiting for 1 r…\n       the image is not there: name one\n       \
+             that is there, or give the\n       registry a credential"
+        );
     }
-    if !task.message.is_empty() {
-        line.push_str(&format!(" {}", task.message));
-    }
-    line
 }

@@ -12,6 +12,7 @@ pub(crate) mod offers;
 pub(crate) mod plan;
 pub(crate) mod plans;
 pub(crate) mod plugin;
+pub(crate) mod progress;
 pub(crate) mod regions;
 pub(crate) mod replacement;
 pub(crate) mod revision;

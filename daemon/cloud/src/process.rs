@@ -417,6 +417,7 @@ impl Processes for Supervisor {
                 replica: s.key.replica,
                 folder: s.outputs(),
                 open: open(s),
+                begins: s.state().record.begins.clone(),
             };
             output::read(
                 &slots.iter().map(source).collect::<Vec<_>>(),

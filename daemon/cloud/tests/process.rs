@@ -119,6 +119,7 @@ impl Bench {
             replica: Some(key.replica),
             tail: 1000,
             after: None,
+            previous: false,
         };
         let chunk = self
             .supervisor
@@ -1709,6 +1710,7 @@ async fn a_cursor_gives_every_line_once_and_survives_a_restart() {
                 replica: None,
                 tail: 100,
                 after,
+                previous: false,
             };
             let chunk = bench
                 .supervisor
@@ -1761,6 +1763,7 @@ async fn a_cursor_gives_every_line_once_and_survives_a_restart() {
                 replica: None,
                 tail: 1,
                 after: Some("x".to_owned()),
+                previous: false,
             },
         )
         .await;
@@ -1788,6 +1791,7 @@ async fn kept_output_is_bounded_and_its_end_stays() {
         replica: None,
         tail,
         after,
+        previous: false,
     };
     let tail = bench
         .supervisor

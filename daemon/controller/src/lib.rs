@@ -113,6 +113,10 @@ pub enum Error {
     Invalid { path: String, message: String },
     #[error("\"{given}\" is no place in these logs: use the `next` of an earlier answer")]
     Cursor { given: String },
+    #[error("nothing is kept of a run of \"{key}\" before the present one")]
+    NoPreviousRun { key: DeploymentKey },
+    #[error("{provider} does not keep the output of single runs apart")]
+    RunsNotKept { provider: String },
     #[error("what changed after revision {} is not known any more", after.0)]
     Unfollowable { after: Revision },
     #[error(transparent)]

@@ -354,6 +354,11 @@ fn controller_shape(error: &controller::Error) -> Shape {
             .remedy("wait until it has ended, or name another job of the deployment"),
         C::Deleting { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict)
             .remedy("wait until it is gone, then create it again"),
+        C::NoPreviousRun { .. } => Shape::new(StatusCode::NOT_FOUND, Kind::NotFound)
+            .remedy("without `--previous`, `tradewind logs` shows the lines of the present run"),
+        C::RunsNotKept { .. } => Shape::new(StatusCode::CONFLICT, Kind::Conflict).remedy(
+            "providers of processes (process, simulated-live) and of Kubernetes do: elsewhere, look at all lines that are kept",
+        ),
         C::Cursor { .. } => Shape::new(StatusCode::BAD_REQUEST, Kind::InvalidRequest),
         C::Paused { name } => {
             let line = command(&name.namespace, &format!("rollout resume {}", name.name));

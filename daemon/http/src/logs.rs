@@ -49,6 +49,9 @@ pub(crate) struct LogsQuery {
     /// The cursor `next` of an earlier answer: go on behind it. It has no meaning but for the daemon.
     #[schemars(extend("pattern" = "^[-_A-Za-z0-9]+$"))]
     after: Option<String>,
+    /// True: what replicas wrote in the run before the present one, of those that have been started again. It can't be followed.
+    #[serde(default)]
+    previous: bool,
     /// True: server-sent events named `line`, until nothing more can come. `Accept: text/event-stream` does the same.
     #[serde(default)]
     follow: bool,
@@ -69,13 +72,20 @@ pub(crate) async fn get(
             replica: query.replica,
             tail,
             after,
+            previous: query.previous,
         },
     };
+    let follows = query.follow || streaming.accepted;
+    if follows && query.previous {
+        return Err(Error::Parameters {
+            message: "previous: a run that has ended can't be followed: leave out one of previous and follow".to_owned(),
+        });
+    }
     let first = app
         .controller
         .logs(&query.namespace, &name, request.clone())
         .await?;
-    if query.follow || streaming.accepted {
+    if follows {
         let following = Following {
             app,
             namespace: query.namespace,

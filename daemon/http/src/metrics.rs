@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Outcome, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
+    restarts: controller::Restarts,
 }
 
 impl Metrics {
@@ -106,6 +107,7 @@ impl Metrics {
             registry,
             requests,
             seconds,
+            restarts: controller::Restarts::default(),
         }
     }
 }
@@ -208,7 +210,7 @@ fn render(app: &App, listed: &[DeploymentMeasure], out: &mut String) -> std::fmt
     // What others know is asked for anew each time, so that nothing stale is shown.
     let mut now = Registry::default();
     let most = usize::try_from(app.config.api.metric_deployments).unwrap_or(usize::MAX);
-    controller::deployments(listed, most, &mut now);
+    controller::deployments(listed, most, &app.metrics.restarts, &mut now);
     controller::work(&app.controller.measures(), &mut now);
     process::process(app.metrics.started, (app.store_bytes)(), &mut now);
     namespaces(app, &mut now);

@@ -6,6 +6,7 @@
 mod check;
 mod documents;
 mod json;
+pub mod layout;
 mod overlay;
 mod read;
 mod repeated;

@@ -27,7 +27,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, Problem> {
     };
     let mut builder = Builder::default();
     for (seen, next) in Parser::new_from_str_with_options(text, options).enumerate() {
-        let (event, span) = next.map_err(|e| problem(syntax(&e), Some(position(*e.marker()))))?;
+        let (event, span) = next.map_err(|e| unreadable(&e))?;
         if seen > MAX_EVENTS {
             return Err(too_many_nodes(Some(start(&span))));
         }
@@ -353,6 +353,11 @@ fn number(text: &str) -> Option<NumberValue> {
         .or_else(|_| whole.parse().map(NumberValue::Signed))
         .or_else(|_| whole.parse().map(NumberValue::Float))
         .ok()
+}
+
+/// What the parser can't read, and where.
+pub(super) fn unreadable(error: &granit_parser::ScanError) -> Problem {
+    problem(syntax(error), Some(position(*error.marker())))
 }
 
 /// The parser's own words, with a hint for the mistakes people make most.

@@ -13,6 +13,7 @@ mod service;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 pub use handle::Handle;
 pub use host::{Error, Host, Options};

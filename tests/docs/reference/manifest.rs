@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tradewind_core::{
-    manifest::{json_schema, namespace},
+    manifest::{VALUES, json_schema, namespace},
     names::{MetricName, NameError, Region, TaskName},
 };
 use tradewind_kit::pages::slug;
@@ -72,23 +72,7 @@ const NAMESPACE: [Section; 4] = [
     section("quota", "Quota", "quota."),
 ];
 
-/// Types that are written as one value, and their words. Names have one rule.
-const VALUES: [(&str, &str); 14] = [
-    ("MilliCpu", "cores"),
-    ("MicroUsd", "dollars"),
-    ("Millis", "duration"),
-    ("PortionSpec", "integer or percent"),
-    ("MetricName", "metric name"),
-    ("TaskName", "name"),
-    ("Percent", "percent"),
-    ("Region", "region"),
-    ("PartPercent", "share"),
-    ("Bytes", "size"),
-    ("PortName", "name"),
-    ("InstanceName", "name"),
-    ("DeploymentName", "name"),
-    ("Namespace", "name"),
-];
+/// Beside the types that are written as one value.
 const AFFINITY: (&str, &str) = ("AffinityWord", "name");
 
 pub(super) fn values() -> BTreeMap<String, String> {

@@ -82,6 +82,24 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 #[derive(Debug, Args)]
+pub struct Fmt {
+    /// Manifests in YAML or JSON, or patterns such as `'*.yaml'`; `-` reads standard input, and
+    /// prints the result. Of a folder those files in which `tradewind.dev/` stands. Default: the
+    /// folder in which you are
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Change nothing. Ends with 2 when a file is not formatted
+    #[arg(long)]
+    pub check: bool,
+    /// Show what changes
+    #[arg(long)]
+    pub diff: bool,
+    /// Look into folders within folders as well
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Diff {
     /// The deployment whose revisions are compared
     #[arg(required_unless_present = "files", conflicts_with = "files")]

@@ -18,6 +18,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "plans",
             "diff",
             "validate",
+            "fmt",
             "edit",
             "get",
             "describe",
@@ -454,6 +455,14 @@ pub const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "tradewind validate -f web.yaml",
             "tradewind validate -f web.yaml -f team.yaml",
+        ],
+    ),
+    (
+        "fmt",
+        &[
+            "tradewind fmt",
+            "tradewind fmt web.yaml",
+            "tradewind fmt deploy/ -R --check --diff",
         ],
     ),
     ("schema", &["tradewind schema > manifest.schema.json"]),

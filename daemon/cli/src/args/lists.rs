@@ -148,4 +148,6 @@ pub struct Decisions {
     /// Where to go on: a command with `--limit` that had more printed it
     #[arg(long, value_name = "CURSOR")]
     pub cursor: Option<String>,
+    #[command(flatten)]
+    pub shown: Shown,
 }

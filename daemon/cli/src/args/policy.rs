@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Paging;
+use super::{Paging, Shown};
 
 #[derive(Debug, Subcommand)]
 pub enum Policy {
@@ -23,6 +23,8 @@ pub enum Shadow {
         /// Only of this namespace. Default: the one of `--namespace`, else all
         #[arg(long = "for", value_name = "NAMESPACE")]
         namespace: Option<String>,
+        #[command(flatten)]
+        shown: Shown,
         #[command(flatten)]
         paging: Paging,
     },

@@ -38,9 +38,14 @@ pub struct Field {
 // === impl Shown ===
 
 impl Shown {
+    /// Whether the list is shown as it comes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sort.is_none() && self.fields.is_empty()
+    }
+
     /// What is to be read for it: the limit counts what is left of the whole list.
     pub(crate) fn paging(&self, asked: &Paging) -> Paging {
-        if self.sort.is_none() && self.fields.is_empty() {
+        if self.is_empty() {
             return asked.clone();
         }
         Paging {

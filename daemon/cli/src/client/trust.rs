@@ -38,18 +38,7 @@ impl Trust {
             Self::System => Ok(builder),
             Self::Authority(path) => Ok(builder.tls_certs_only(authorities(path)?)),
             Self::Pinned(fingerprint) => {
-                let provider = Arc::new(rustls::crypto::ring::default_provider());
-                let pin = Pin {
-                    fingerprint: *fingerprint,
-                    algorithms: provider.signature_verification_algorithms,
-                };
-                let config = ClientConfig::builder_with_provider(provider)
-                    .with_safe_default_protocol_versions()
-                    .map_err(Error::Tls)?;
-                let config = config
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(pin))
-                    .with_no_client_auth();
+                let config = Verifier::config(Pin(*fingerprint)).map_err(Error::Tls)?;
                 Ok(builder.tls_backend_preconfigured(config))
             }
         }
@@ -82,18 +71,8 @@ fn authorities(path: &Path) -> Result<Vec<reqwest::Certificate>, Error> {
 
 /// The digest of the key of the certificate that a server shows. Nothing is sent to it: the handshake ends there. None where none is shown.
 pub(crate) async fn seen_fingerprint(server: &Url) -> Option<Digest> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let seen = Arc::new(Mutex::new(None));
-    let look = Look {
-        seen: seen.clone(),
-        algorithms: provider.signature_verification_algorithms,
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .ok()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(look))
-        .with_no_client_auth();
+    let config = Verifier::config(Look(seen.clone())).ok()?;
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(config)
         .no_proxy()
@@ -108,58 +87,39 @@ pub(crate) async fn seen_fingerprint(server: &Url) -> Option<Digest> {
 
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Remembers whose certificate is shown, and refuses it.
+/// Whether a certificate is the daemon's.
+trait Judge: std::fmt::Debug + Send + Sync {
+    fn judge(
+        &self,
+        shown: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error>;
+}
+
+/// Judges certificates by themselves. Whoever shows one has to prove that it has the key, as always.
 #[derive(Debug)]
-struct Look {
-    seen: Arc<Mutex<Option<Digest>>>,
+struct Verifier<J> {
+    judge: J,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Look {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.seen.lock() = tradewind_config::certificate_key(end_entity);
-        Err(rustls::Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure,
-        ))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+impl<J: Judge + 'static> Verifier<J> {
+    fn config(judge: J) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Self {
+            judge,
+            algorithms: provider.signature_verification_algorithms,
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(config)
     }
 }
 
-#[derive(Debug)]
-struct Pin {
-    fingerprint: Digest,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Pin {
+impl<J: Judge> ServerCertVerifier for Verifier<J> {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -168,21 +128,9 @@ impl ServerCertVerifier for Pin {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = tradewind_config::certificate_key(end_entity).ok_or(
-            rustls::Error::InvalidCertificate(CertificateError::BadEncoding),
-        )?;
-        // Who pinned a certificate pinned its key: a daemon that was pinned before it had keys to pin sends that certificate along, and the
-        // handshake's signature proves that the key is still the same.
-        let pinned = |one: &CertificateDer<'_>| {
-            Digest::of(one) == self.fingerprint
-                && tradewind_config::certificate_key(one) == Some(key)
-        };
-        if key == self.fingerprint || pinned(end_entity) || others.iter().any(pinned) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure,
-        ))
+        self.judge
+            .judge(end_entity, others)
+            .map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -205,5 +153,49 @@ impl ServerCertVerifier for Pin {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+fn refused() -> rustls::Error {
+    rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+}
+
+/// Remembers whose certificate is shown, and refuses it.
+#[derive(Debug)]
+struct Look(Arc<Mutex<Option<Digest>>>);
+
+impl Judge for Look {
+    fn judge(
+        &self,
+        shown: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
+        *self.0.lock() = tradewind_config::certificate_key(shown);
+        Err(refused())
+    }
+}
+
+/// Accepts the certificate with this digest, or with the key of this digest.
+#[derive(Debug)]
+struct Pin(Digest);
+
+impl Judge for Pin {
+    fn judge(
+        &self,
+        shown: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+    ) -> Result<(), rustls::Error> {
+        let key = tradewind_config::certificate_key(shown).ok_or(
+            rustls::Error::InvalidCertificate(CertificateError::BadEncoding),
+        )?;
+        // Who pinned a certificate pinned its key: a daemon that was pinned before it had keys to pin sends that certificate along, and the
+        // handshake's signature proves that the key is still the same.
+        let pinned = |one: &CertificateDer<'_>| {
+            Digest::of(one) == self.0 && tradewind_config::certificate_key(one) == Some(key)
+        };
+        if key == self.0 || pinned(shown) || others.iter().any(pinned) {
+            return Ok(());
+        }
+        Err(refused())
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tradewind_core::manifest;
 
-use super::{bundle, context, doctor, field, login, manual, validate, version};
+use super::{bundle, context, doctor, field, fmt, login, manual, validate, version};
 use crate::{
     Error, Globals, Output, Step,
     args::{Audit, Command},
@@ -32,6 +32,10 @@ pub(crate) fn run(globals: &Globals, command: Command) -> Result<Step, Error> {
         Command::Logout(args) => context::logout(globals, args)?,
         Command::Context(command) => context::run(globals, command)?,
         Command::Validate(args) => block_on(validate::run(globals, &args))??,
+        Command::Fmt(args) => {
+            let code = fmt::run(&output, &args)?;
+            return Ok(Step::Done(ExitCode::from(code)));
+        }
         Command::Version => block_on(version::run(globals))??,
         Command::Schema => output.json(&manifest::json_schema())?,
         Command::Explain(args) if !args.deployment && field::is_field(&args.name) => {

@@ -130,7 +130,7 @@ async fn follow_all(
         }
     });
     let reached: Vec<(String, Reached)> = join_all(waits).await;
-    progress.finish();
+    progress.finish(reached.iter().all(|(_, reached)| reached.is_ok()));
     if several && reached.iter().any(|(_, reached)| reached.is_err()) {
         return Err(told(context, reached, detach));
     }

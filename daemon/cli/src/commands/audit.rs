@@ -9,13 +9,13 @@ use std::{
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
-use tradewind_api::AuditView;
+use tradewind_api::{AuditView, Kept};
 use tradewind_core::{
     audit::{Bounds, Chain, Fault, Line, Preface, Verdict},
     names::Digest,
 };
 
-use super::lists;
+use super::lists::{self, History, Order};
 use crate::{
     Context, Error,
     args::{self, Paging},
@@ -37,21 +37,25 @@ pub(crate) async fn run(context: &Context, args: args::Audit) -> Result<u8, Erro
             after,
             limit,
             cursor,
+            shown,
         } => {
             let query = after
                 .map(|n| ("after", n.to_string()))
                 .into_iter()
                 .collect();
-            let page: AuditView = lists::last(
-                context,
-                &["v1", "audit"],
-                query,
-                Paging { limit, cursor },
-                USUAL,
-            )
+            let asked = History {
+                order: match after {
+                    Some(_) => Order::OldestFirst,
+                    None => Order::NewestLast,
+                },
+                paging: Paging { limit, cursor },
+                usual: USUAL,
+                shown,
+            };
+            lists::history::<Line, Kept>(context, &["v1", "audit"], query, asked, |entries| {
+                render::audit::table(&context.output, entries)
+            })
             .await?;
-            let table = render::audit::table(&context.output, &page.items);
-            context.output.list(&page, &table)?;
         }
         args::Audit::Head => {
             let bounds: Bounds = context.client.get(&["v1", "audit", "head"], &[]).await?;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use reqwest::Method;
-use tradewind_api::{DecisionView, ExplainView, Page};
+use tradewind_api::{DecisionView, ExplainView, Nothing};
 use tradewind_core::replay::ReplayView;
 
-use super::lists;
+use super::lists::{self, History, Order};
 use crate::{
     Context, Error,
     args::{self, Paging},
@@ -20,14 +20,23 @@ const USUAL: usize = 20;
 pub(super) async fn list(context: &Context, args: args::Decisions) -> Result<(), Error> {
     let mut query = context.namespace();
     query.extend(args.deployment.map(|deployment| ("deployment", deployment)));
-    let paging = Paging {
-        limit: args.limit,
-        cursor: args.cursor,
+    let asked = History {
+        order: Order::NewestFirst,
+        paging: Paging {
+            limit: args.limit,
+            cursor: args.cursor,
+        },
+        usual: USUAL,
+        shown: args.shown,
     };
-    let list: Page<DecisionView> =
-        lists::last(context, &["v1", "decisions"], query, paging, USUAL).await?;
-    let table = render::decision::table(&context.output, &list.items);
-    context.output.list(&list, &table)
+    lists::history::<DecisionView, Nothing>(
+        context,
+        &["v1", "decisions"],
+        query,
+        asked,
+        |decisions| render::decision::table(&context.output, decisions),
+    )
+    .await
 }
 
 pub(super) async fn show(context: &Context, id: &str) -> Result<(), Error> {

@@ -89,7 +89,7 @@ async fn delete(context: &Context, all: &[Going], args: &Delete) -> Result<(), E
         Ok(accepted)
     });
     let done: Vec<Result<Accepted, Error>> = join_all(waits).await;
-    progress.finish();
+    progress.finish(done.iter().all(Result::is_ok));
     if several && done.iter().any(Result::is_err) {
         return Err(told(context, all, done, args.detach));
     }

@@ -2,30 +2,12 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use tradewind_core::manifest;
+use tradewind_core::manifest::{self, VALUES};
 
 use crate::{Error, Output};
 
 /// Stands for the whole manifest.
 const WHOLE: &str = "manifest";
-
-/// Types that are written as one value, and what they are called.
-const WORDS: [(&str, &str); 14] = [
-    ("MilliCpu", "cores"),
-    ("MicroUsd", "dollars"),
-    ("Millis", "duration"),
-    ("PortionSpec", "integer or percent"),
-    ("MetricName", "metric name"),
-    ("TaskName", "name"),
-    ("Percent", "percent"),
-    ("Region", "region"),
-    ("PartPercent", "share"),
-    ("Bytes", "size"),
-    ("PortName", "name"),
-    ("InstanceName", "name"),
-    ("DeploymentName", "name"),
-    ("Namespace", "name"),
-];
 
 /// Columns of a text.
 const WIDTH: usize = 80;
@@ -209,7 +191,7 @@ fn describe(root: &Value, name: &str, schema: &Value, required: bool) -> Explain
 
 fn kind(root: &Value, schema: &Value) -> String {
     if let Some((name, inner)) = referred(root, schema) {
-        let word = WORDS.iter().find(|(known, _)| *known == name);
+        let word = VALUES.iter().find(|(known, _)| *known == name);
         return word.map_or_else(|| kind(root, inner), |(_, word)| (*word).to_owned());
     }
     let values = own_values(schema);

@@ -17,6 +17,7 @@ use crate::{
     client::{self, Document, Origin},
 };
 use prepare::Preparation;
+pub(super) use sources::{find, is_url};
 
 /// What became of one file.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -202,7 +203,7 @@ pub(super) async fn read_alone(
     reading: &Reading,
 ) -> Result<Vec<Document>, Error> {
     let preparation = Preparation::new(globals, reading).await?;
-    let files = sources::find(files, reading.recursive)?;
+    let files = sources::find("--file", files, reading.recursive)?;
     let (mut documents, mut lines, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for file in &files {
         let read = match sources::load(globals, file).await {

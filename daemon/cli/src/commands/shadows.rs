@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use tradewind_core::names::InstanceName;
 
-use super::lists;
+use super::{lists, shown};
 use crate::{
     Context, Error,
     args::{Shadow, ShadowName, ShadowStart},
@@ -18,15 +18,22 @@ use tradewind_api::{Page, ShadowPolicy};
 pub(super) async fn run(context: &Context, args: Shadow) -> Result<(), Error> {
     match args {
         Shadow::Start(args) => start(context, args).await,
-        Shadow::List { namespace, paging } => {
+        Shadow::List {
+            namespace,
+            shown,
+            paging,
+        } => {
             let namespace: Vec<_> = namespace
                 .or_else(|| context.namespace.clone())
                 .map(|n| ("namespace", n))
                 .into_iter()
                 .collect();
-            let all: Page<ShadowPolicy> =
-                lists::read(context, &["v1", "shadows"], namespace, paging).await?;
-            let table = render::shadow::table(&context.output, &all.items);
+            let read = shown.paging(&paging);
+            let mut all: Page<ShadowPolicy> =
+                lists::read(context, &["v1", "shadows"], namespace, read).await?;
+            let table = shown::arrange(&mut all.items, &shown, &paging, |list| {
+                render::shadow::table(&context.output, list)
+            })?;
             context.output.list(&all, &table)
         }
         Shadow::Report(which) => {

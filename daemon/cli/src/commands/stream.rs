@@ -11,14 +11,14 @@ use std::{
 use futures::StreamExt;
 use serde::{Serialize, de::DeserializeOwned};
 use tradewind_api::{
-    EventView, LogsView, Page, TaskLogLine,
+    EventView, LogsView, Nothing, TaskLogLine,
     problem::{Kind, Problem},
 };
 
 use tokio::time::Instant as Tick;
 use tradewind_core::units::Instant;
 
-use super::lists;
+use super::lists::{self, History, Order};
 use crate::{
     Context, Error,
     args::{self, Paging},
@@ -44,10 +44,12 @@ pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Erro
     let usual = if lines.filters() { SEARCHED } else { TAIL };
     let tail = args.tail.unwrap_or(usual);
     query.push(("tail", tail.to_string()));
+    query.extend(args.previous.then(|| ("previous", "true".to_owned())));
     query.extend(args.task.map(|t| ("task", t)));
     query.extend(args.replica.map(|r| ("replica", r.to_string())));
     if args.follow {
-        let line = |line: &TaskLogLine| lines.wants(line).then(|| lines.show(line));
+        let line =
+            |line: &TaskLogLine| lines.wants(line).then(|| lines.show(&context.output, line));
         return follow(context, &path, query, Following::Logs, line).await;
     }
     let mut view = whole(context, &path, query, tail as usize).await?;
@@ -59,7 +61,9 @@ pub(super) async fn logs(context: &Context, args: args::Logs) -> Result<(), Erro
         );
     }
     view.lines.retain(|line| lines.wants(line));
-    context.output.show(&view, |_| lines.show_all(&view.lines))
+    context
+        .output
+        .show(&view, |out| lines.show_all(out, &view.lines))
 }
 
 fn now() -> Instant {
@@ -117,13 +121,19 @@ pub(super) async fn events(context: &Context, args: args::Events) -> Result<(), 
         })
         .await;
     }
-    let paging = Paging {
-        limit: args.limit,
-        cursor: args.cursor,
+    let asked = History {
+        order: Order::NewestLast,
+        paging: Paging {
+            limit: args.limit,
+            cursor: args.cursor,
+        },
+        usual: USUAL,
+        shown: args.shown,
     };
-    let list: Page<EventView> = lists::last(context, &path, query, paging, USUAL).await?;
-    let table = render::stream::events(&context.output, &list.items);
-    context.output.list(&list, &table)
+    lists::history::<EventView, Nothing>(context, &path, query, asked, |events| {
+        render::stream::events(&context.output, events)
+    })
+    .await
 }
 
 /// What is followed.

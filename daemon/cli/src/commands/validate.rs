@@ -6,7 +6,11 @@ use tradewind_core::names::{NameError, Namespace};
 use tradewind_manifest::Invalid;
 
 use super::files;
-use crate::{Error, Globals, Output, args::Files, client::Document};
+use crate::{
+    Error, Globals, Output,
+    args::Files,
+    client::{Document, Origin},
+};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,7 +52,7 @@ pub(crate) async fn run(globals: &Globals, args: &Files) -> Result<(), Error> {
             problems: problems.clone(),
         });
         if !problems.is_empty() {
-            errors.push(refused(document, problems));
+            errors.push(refused(document.origin, problems));
         }
     }
     output.show(&sheet, |_| {
@@ -86,7 +90,8 @@ fn check(document: &Document, namespace: Option<&Namespace>) -> Result<String, I
     Ok(format!("deployment \"{}\"", manifest.metadata.name))
 }
 
-fn refused(document: Document, problems: Vec<tradewind_manifest::Problem>) -> Error {
+/// The error of a text that is not what it should be.
+pub(super) fn refused(origin: Origin, problems: Vec<tradewind_manifest::Problem>) -> Error {
     let kind = Kind::InvalidManifest;
     let problem = Problem {
         kind,
@@ -100,7 +105,7 @@ fn refused(document: Document, problems: Vec<tradewind_manifest::Problem>) -> Er
         remedy: None,
     };
     Error::File {
-        origin: document.origin,
+        origin,
         problem: Box::new(problem),
     }
 }
@@ -108,7 +113,6 @@ fn refused(document: Document, problems: Vec<tradewind_manifest::Problem>) -> Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Origin;
 
     fn document(text: &'static str) -> Document {
         Document {
@@ -127,7 +131,7 @@ mod tests {
         let problems = check(&bad, None).unwrap_err().problems;
         let lines: Vec<_> = problems.iter().filter_map(|p| p.line).collect();
         assert!(lines.contains(&7) && lines.contains(&8), "{problems:?}");
-        assert_eq!(refused(bad, problems).exit_code(), 4);
+        assert_eq!(refused(bad.origin, problems).exit_code(), 4);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) async fn until(
 ) -> Result<Option<DeploymentView>, Error> {
     let progress = Progress::new(context.output.is_for_people(), false);
     let reached = shown(context, namespace, name, goal, timeout, &progress).await;
-    progress.finish();
+    progress.finish(reached.is_ok());
     reached
 }
 

@@ -486,6 +486,23 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     out
 }
 
+/// At most so many lines of at most that width, broken at blanks. What is missing is marked.
+pub(crate) fn fold(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let full = lines.len() >= most;
+        match lines.last_mut() {
+            // What goes too far is cut below.
+            Some(line) if full || line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| cut(line, width)).collect()
+}
+
 impl FromStr for Sort {
     type Err = String;
     /// `cost`, `-cost`, `cost:desc`, `cost:asc`.

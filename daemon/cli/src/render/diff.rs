@@ -20,11 +20,16 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Error> {
 
 /// A unified diff of two named texts; empty where they are equal.
 pub(crate) fn unified(out: &Output, (from, old): (&str, &str), (to, new): (&str, &str)) -> String {
-    let diff = similar::TextDiff::from_lines(old, new);
-    let text = diff.unified_diff().header(from, to).to_string();
-    text.lines()
+    unified_plain((from, old), (to, new))
+        .lines()
         .map(|line| coloured(out, line) + "\n")
         .collect()
+}
+
+/// The same without colours, for programs.
+pub(crate) fn unified_plain((from, old): (&str, &str), (to, new): (&str, &str)) -> String {
+    let diff = similar::TextDiff::from_lines(old, new);
+    diff.unified_diff().header(from, to).to_string()
 }
 
 fn coloured(out: &Output, line: &str) -> String {

@@ -8,7 +8,7 @@ use tradewind_core::{
     failure::Failure,
     output,
     units::Instant,
-    workload::{self, LogLine},
+    workload::{self, LogLine, Restart},
 };
 
 use crate::{
@@ -28,6 +28,24 @@ pub(crate) fn log_line(line: &TaskLogLine) -> String {
         line.line.replica,
         tame(&output::shown(&line.line))
     )
+}
+
+/// What parts the lines of a run from those of the run before.
+pub(crate) fn restart(out: &Output, line: &TaskLogLine, restart: Restart) -> String {
+    let (task, replica) = (&line.task, line.line.replica);
+    let (run, at) = (ordinal(restart.run), out.at(restart.at));
+    format!("{task}/{replica} ── restarted ({run} run) at {at} ──")
+}
+
+/// `1st`, `2nd`, `13th`.
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
 }
 
 /// All lines of an answer, each with its text. One that is unfinished and stays so is shown as it is: nothing was cut.
@@ -159,6 +177,7 @@ mod tests {
                 text: text.into(),
                 continues,
                 partial,
+                restart: None,
             },
         };
         let lines = [

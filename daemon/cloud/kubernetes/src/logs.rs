@@ -59,6 +59,9 @@ impl std::fmt::Display for Cursor {
     }
 }
 
+/// In the API server's words: there is no log, and that is no failure.
+const NO_LOG: [&str; 2] = ["is waiting to start", "previous terminated container"];
+
 /// How an answer of the API server is to be read.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
@@ -121,12 +124,16 @@ pub(crate) async fn read(
         )));
     };
     is_ours(&pod.metadata, caller, &of)?;
-    let closed = matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
+    // Nothing is added to a run that has ended.
+    let closed = query.previous || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed");
     let path = format!("{}/{}/log", kind.path(&query.namespace), query.pod);
     let mut request = Request::get(path, format!("read the log of the pod \"{}\"", query.pod))
         .with("timestamps", true);
     if !query.container.is_empty() {
         request = request.with("container", &query.container);
+    }
+    if query.previous {
+        request = request.with("previous", true);
     }
     let reading = |cut| Reading {
         after,
@@ -200,10 +207,10 @@ fn last(body: &[u8], tail: u32) -> Option<usize> {
 async fn ask(cluster: &Cluster<'_>, request: Request, limit: usize) -> Result<Vec<u8>, Failure> {
     match cluster.send(request.with("limitBytes", limit)).await {
         Ok(answer) => Ok(answer.body),
-        // It has not begun to write.
+        // It has not begun to write, or has run once.
         Err(failure)
             if failure.kind == FailureKind::Invalid
-                && failure.message.contains("is waiting to start") =>
+                && NO_LOG.iter().any(|words| failure.message.contains(words)) =>
         {
             Ok(Vec::new())
         }

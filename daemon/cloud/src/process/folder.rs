@@ -24,6 +24,8 @@ use super::{
 
 const FORMAT: u32 = 1;
 const RECORD: &str = "process.jsonl";
+/// The most runs of which it is known where their output begins.
+const MOST_BEGINS: usize = 50;
 /// Bytes after which a record file begins anew.
 const LONGEST_RECORD: u64 = 512 << 10;
 
@@ -68,6 +70,29 @@ pub(super) struct Record {
     /// The number of the user that is its own, where the grant has a range of them.
     #[serde(default)]
     pub(super) uid: Option<u32>,
+    /// Where the output of each of the last runs begins.
+    #[serde(default)]
+    pub(super) begins: Vec<Begin>,
+}
+
+/// Where the output of a run begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begin {
+    pub(super) run: u32,
+    pub(super) at: Instant,
+    /// In the files of standard output and standard error.
+    pub(super) offsets: [u64; 2],
+}
+
+impl Begin {
+    pub(super) fn offset(&self, output: Output) -> u64 {
+        let [stdout, stderr] = self.offsets;
+        if output == Output::Stderr {
+            stderr
+        } else {
+            stdout
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,7 +140,26 @@ impl Record {
             group: None,
             home: None,
             uid: None,
+            begins: Vec::new(),
         }
+    }
+
+    /// A new run begins. Of those before it, the last are kept.
+    pub(super) fn begin(&mut self, at: Instant, offsets: [u64; 2]) {
+        let has_ended = self.ended.as_ref().is_some_and(|e| e.run == self.run);
+        if self.process.is_none() && !has_ended {
+            // It was never started.
+            self.begins.pop();
+        }
+        self.run += 1;
+        self.begins.retain(|begin| begin.run < self.run);
+        self.begins.push(Begin {
+            run: self.run,
+            at,
+            offsets,
+        });
+        let most = self.begins.len().saturating_sub(MOST_BEGINS);
+        self.begins.drain(..most);
     }
 
     /// The mark of this run.
@@ -220,6 +264,19 @@ impl Folder {
         whole
             .filter_map(|line| serde_json::from_slice::<Record>(line).ok())
             .find(|record| record.format == FORMAT)
+    }
+
+    /// Where the output of a run begins that is about to start. Last words of the run before that lack their newline get it.
+    pub(super) fn ends(&self) -> io::Result<[u64; 2]> {
+        let end = |output| {
+            end_line(self, output)?;
+            match fs::metadata(self.output(output)) {
+                Ok(file) => Ok(file.len()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+                Err(error) => Err(error),
+            }
+        };
+        Ok([end(Output::Stdout)?, end(Output::Stderr)?])
     }
 
     /// Opens what a process writes to: its pipe, or the output file itself. It is shared with the process and outlives this daemon. Last words

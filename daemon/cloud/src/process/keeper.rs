@@ -201,9 +201,14 @@ pub(super) fn start_now(shared: &Shared, slot: &Slot) -> Result<Up, Failure> {
     let moved = shared.assign_ports(slot)?;
     let uid = shared.own_user(slot)?;
     slot.folder.create().map_err(unwritten)?;
+    let ends = shared
+        .reserve
+        .spend(|| slot.folder.ends())
+        .map_err(unwritten)?;
     let record = {
         let mut state = slot.state();
-        state.record.run += 1;
+        let now = instant(std::time::SystemTime::now());
+        state.record.begin(now, ends);
         state.record.process = None;
         state.record.home = None;
         state.record.uid = uid;

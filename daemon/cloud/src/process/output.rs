@@ -16,6 +16,7 @@ mod stream;
 use std::{
     fs::{File, OpenOptions},
     io::Write,
+    ops::Range,
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
@@ -23,11 +24,11 @@ use std::{
 use tradewind_core::{
     failure::Failure,
     units::Instant,
-    workload::{LogChunk, LogLine, LogQuery, Output},
+    workload::{LogChunk, LogLine, LogQuery, Output, Restart},
 };
 
 use self::{cursor::Cursor, stream::Stream};
-use super::folder::Folder;
+use super::folder::{Begin, Folder};
 
 const BLOCK: u64 = 4096;
 /// One answer's bytes.
@@ -42,6 +43,36 @@ pub(super) struct Source {
     pub(super) folder: Folder,
     /// Whether more may come.
     pub(super) open: bool,
+    /// Where the output of the last runs begins.
+    pub(super) begins: Vec<Begin>,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The bytes of an output that the run before the last one wrote. None: there is none, or it is not known.
+    fn previous(&self, output: Output) -> Option<Range<u64>> {
+        let [.., before, last] = self.begins.as_slice() else {
+            return None;
+        };
+        Some(before.offset(output)..last.offset(output))
+    }
+
+    /// The run that wrote there, if it is known: of runs that wrote nothing, the last.
+    fn run(&self, output: Output, offset: u64) -> Option<&Begin> {
+        let mut begins = self.begins.iter().rev();
+        begins.find(|begin| begin.offset(output) <= offset)
+    }
+
+    /// The run whose output begins there, unless it is the first.
+    fn restart(&self, output: Output, offset: u64) -> Option<Restart> {
+        self.run(output, offset)
+            .filter(|begin| begin.offset(output) == offset && begin.run > 1)
+            .map(|begin| Restart {
+                run: begin.run,
+                at: begin.at,
+            })
+    }
 }
 
 /// When both outputs together hold more than `size` bytes, frees what is oldest in each until half of that is left.
@@ -145,25 +176,43 @@ pub(super) fn read(
     for source in sources {
         let positions = *next.0.entry(source.replica).or_default();
         for (output, position) in OUTPUTS.into_iter().zip(positions) {
+            let within = match (query.previous, source.previous(output)) {
+                (false, _) => 0..u64::MAX,
+                (true, Some(range)) => range,
+                (true, None) => continue,
+            };
+            let open = source.open && !query.previous;
             match File::open(source.folder.output(output)) {
-                Ok(file) => streams.push(Stream::open(source, output, file, position)),
-                Err(_) => finished &= !source.open,
+                Ok(file) => {
+                    let mut stream = Stream::open(source.replica, output, (file, within), position);
+                    stream.open = open;
+                    streams.push((source, stream));
+                }
+                Err(_) => finished &= !open,
             }
         }
     }
     if !follows {
         let starts: Vec<Vec<u64>> = streams
             .iter()
-            .map(|s| s.last_lines(query.tail as usize))
+            .map(|(_, s)| s.last_lines(query.tail as usize))
             .collect();
         let most = level(starts.iter().map(|s| s.len() as u64), u64::from(query.tail));
-        for (stream, starts) in streams.iter_mut().zip(starts) {
-            stream.begin(&starts, usize::try_from(most).unwrap_or(usize::MAX));
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        // Fewer lines than outputs: the first ones have one each.
+        let mut single = query.tail as usize;
+        for ((_, stream), starts) in streams.iter_mut().zip(starts) {
+            let lines = match most {
+                0 => starts.len().min(1).min(single),
+                most => most,
+            };
+            single = single.saturating_sub(lines);
+            stream.begin(&starts, lines);
         }
     }
-    let share = level(streams.iter().map(Stream::unread), ANSWER).max(SHARE);
+    let share = level(streams.iter().map(|(_, s)| s.unread()), ANSWER).max(SHARE);
     let mut lines = Vec::new();
-    for mut stream in streams {
+    for (source, mut stream) in streams {
         let pieces = stream.read(share, follows, now);
         finished &= !stream.open && stream.is_at_end();
         let position = next.0.entry(stream.replica).or_default();
@@ -171,18 +220,25 @@ pub(super) fn read(
             *position = stream.position;
         }
         let (replica, output) = (stream.replica, stream.output);
-        let line = |p: stream::Piece| LogLine {
-            replica,
-            output,
-            time: None,
-            text: p.text,
-            continues: p.continues,
-            partial: p.partial,
+        let line = |p: stream::Piece| {
+            let run = source.run(output, p.offset).map(|begin| begin.run);
+            let line = LogLine {
+                replica,
+                output,
+                time: None,
+                text: p.text,
+                continues: p.continues,
+                partial: p.partial,
+                restart: source.restart(output, p.offset),
+            };
+            (run, line)
         };
         lines.extend(pieces.into_iter().map(line));
     }
+    // What one run wrote to both outputs stands together.
+    lines.sort_by_key(|(run, line)| (line.replica, *run));
     Ok(LogChunk {
-        lines,
+        lines: lines.into_iter().map(|(_, line)| line).collect(),
         next: (!finished).then(|| next.to_string()),
     })
 }

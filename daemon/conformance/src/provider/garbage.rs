@@ -70,6 +70,7 @@ pub(super) async fn garbage(subject: &mut Subject) -> Verdict {
                         replica: None,
                         tail: 5,
                         after: None,
+                        previous: false,
                     },
                 )
                 .await,

@@ -192,6 +192,7 @@ pub(super) async fn logs(subject: &mut Subject) -> Verdict {
             replica: None,
             tail: TAIL,
             after: None,
+            previous: false,
         })
         .await?;
         if !chunk.lines.is_empty() || !subject.tasks.speak {
@@ -211,6 +212,7 @@ pub(super) async fn logs(subject: &mut Subject) -> Verdict {
         replica: Some(1),
         tail: TAIL,
         after: None,
+        previous: false,
     })
     .await?;
     if let Some(other) = of_one.lines.iter().find(|line| line.replica != 1) {
@@ -224,6 +226,7 @@ pub(super) async fn logs(subject: &mut Subject) -> Verdict {
             replica: None,
             tail: TAIL,
             after: Some(cursor.clone()),
+            previous: false,
         })
         .await?;
         if subject.tasks.speak
@@ -337,6 +340,7 @@ async fn says(subject: &Subject, held: &Held, text: &str) -> Result<(), String> 
             replica: None,
             tail: 50,
             after: None,
+            previous: false,
         };
         let chunk = subject
             .provider

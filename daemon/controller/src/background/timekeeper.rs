@@ -262,9 +262,7 @@ impl Timekeeper {
         let mut change = at(key, revision);
         for job in jobs {
             cron::begin(&mut record, job, None, now);
-            let message = "a run of it begins, beside those of its schedule".to_owned();
-            let reason = Reason::JobRunStarted;
-            change.event(told(Severity::Info, reason, actor, key, job, message));
+            change.event(by_hand(actor, key, job));
         }
         change.put_progress(key, record)?;
         change.enqueue(key);
@@ -282,6 +280,19 @@ fn at(key: &DeploymentKey, revision: Revision) -> Change {
         revision,
     });
     change
+}
+
+/// What is told of a run that somebody asked for.
+pub(crate) fn by_hand(actor: &Actor, key: &DeploymentKey, job: &TaskName) -> Event {
+    let message = "a run of it begins, beside those of its schedule".to_owned();
+    told(
+        Severity::Info,
+        Reason::JobRunStarted,
+        actor,
+        key,
+        job,
+        message,
+    )
 }
 
 fn told(

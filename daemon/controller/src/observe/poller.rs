@@ -350,6 +350,7 @@ impl Poller {
                 if matters || seen.differs {
                     watching.changed.notify_waiters();
                     let key = live.record.key();
+                    cache.restarted(&key, seen.restarts);
                     cache.observed(&key);
                     // An update is judged by more than phases: restarts and health that comes and goes.
                     if matters || watching.updates {
@@ -392,6 +393,7 @@ impl Poller {
             differs: live.observation != before,
             became_ready: ready && !was_ready,
             under_way: !phase.is_final() && !ready,
+            restarts: live.count_restarts(),
         }
     }
 }
@@ -403,6 +405,8 @@ struct Seen {
     became_ready: bool,
     /// To be looked at again soon.
     under_way: bool,
+    /// How often replicas were started again since the last look.
+    restarts: u64,
 }
 
 /// The record as an observation makes it.

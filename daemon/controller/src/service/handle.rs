@@ -26,7 +26,9 @@ use tradewind_core::{
 };
 
 use crate::{
-    Error, EventFilter, EventKind, Handle, lock,
+    Error, EventFilter, EventKind, Handle,
+    background::timekeeper,
+    lock,
     reconcile::hedge,
     reconcile::order,
     schedule::scheduler::{DeploymentWork, Outcome as Decided, without_ended},
@@ -236,6 +238,12 @@ impl Handle {
                 self.shared.options.keep_revisions,
                 now,
             )?;
+            // Every run of a job with a schedule is told as such, also one that begins beside other jobs.
+            for job in &why.reruns {
+                if record.schedules.iter().any(|s| s.task == *job) {
+                    change.event(timekeeper::by_hand(actor, &key, job));
+                }
+            }
             let told = event(
                 Severity::Info,
                 reason,

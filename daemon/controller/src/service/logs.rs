@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures::future::join_all;
 use tradewind_api::{LogsView, TaskLogLine};
 use tradewind_core::{
-    failure::FailureKind,
+    failure::{FailureKind, RUNS_NOT_KEPT},
     names::{AllocationId, DeploymentName, Namespace, TaskName},
     plugin::Tracked,
     record::DeploymentKey,
@@ -93,6 +93,16 @@ impl Handle {
             }
         }
         match failure {
+            Some(failure) if lines.is_empty() && failure.code.as_deref() == Some(RUNS_NOT_KEPT) => {
+                let provider = failure.plugin.as_ref().map_or_else(
+                    || "its provider".to_owned(),
+                    |plugin| format!("the provider \"{}\"", plugin.instance),
+                );
+                return Err(Error::RunsNotKept { provider });
+            }
+            None if lines.is_empty() && query.previous && !follows => {
+                return Err(Error::NoPreviousRun { key });
+            }
             Some(failure) if lines.is_empty() => return Err(Error::Plugin(failure)),
             _ => lines.sort_by_key(|l| l.line.time),
         }

@@ -13,7 +13,7 @@ use tradewind_core::{
 use crate::{
     Handle, lock,
     service::{listing::AT_ONCE, render},
-    state::{cache::DeploymentState, timings::Times},
+    state::timings::Times,
 };
 
 /// A deployment as metrics have it.
@@ -29,7 +29,7 @@ pub struct DeploymentMeasure {
     pub ready: u32,
     /// Replicas that it shall have.
     pub replicas: u32,
-    /// Restarts of the replicas that there are, as their providers count them.
+    /// Restarts of its replicas since the daemon began, as their providers count them.
     pub restarts: u64,
     /// Where its update stands. None: it is done.
     pub rollout: Option<rollout::Status>,
@@ -108,7 +108,7 @@ impl Handle {
                     status,
                     ready,
                     replicas,
-                    restarts: restarts(entry),
+                    restarts: entry.restarted,
                     rollout: entry
                         .record
                         .rollout
@@ -121,13 +121,4 @@ impl Handle {
         }
         found
     }
-}
-
-fn restarts(entry: &DeploymentState) -> u64 {
-    let replicas = entry
-        .allocations
-        .values()
-        .filter_map(|live| live.observation.as_ref())
-        .flat_map(|seen| &seen.replicas);
-    replicas.map(|replica| u64::from(replica.restarts)).sum()
 }

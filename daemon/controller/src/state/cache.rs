@@ -81,6 +81,8 @@ pub(crate) struct DeploymentState {
     pub(crate) images: Pins,
     /// Offers where its tasks have failed too often.
     pub(crate) left: Vec<Left>,
+    /// How often its replicas were started again since this daemon looks at them. It never falls.
+    pub(crate) restarted: u64,
     /// When it becomes dirty by itself.
     again: Option<Tick>,
     pub(crate) changed: Arc<Notify>,
@@ -96,6 +98,8 @@ pub(crate) struct AllocationState {
     pub(crate) forgotten: bool,
     /// The replicas that run, since when they have been seen to.
     pub(crate) running: BTreeMap<u32, Began>,
+    /// The restarts of each replica that are counted, as its provider counts them.
+    counted: BTreeMap<u32, u32>,
     /// Those that have run for long enough to count as ready where nothing checks them.
     pub(crate) settled: BTreeSet<u32>,
     /// Since when which replica has been ready, and which ever was.
@@ -298,6 +302,13 @@ impl Cache {
             }),
         };
         Some((watching, entry.allocations.get_mut(id)?))
+    }
+
+    /// Replicas of a deployment were started again so often.
+    pub(crate) fn restarted(&mut self, key: &DeploymentKey, times: u64) {
+        if let Some(entry) = self.deployments.get_mut(key) {
+            entry.restarted = entry.restarted.saturating_add(times);
+        }
     }
 
     /// An observation has changed a deployment.
@@ -541,6 +552,7 @@ impl DeploymentState {
             hasty: None,
             images: Pins::default(),
             left: Vec::new(),
+            restarted: 0,
             again: None,
             changed: Arc::new(Notify::new()),
         }
@@ -611,6 +623,7 @@ impl AllocationState {
             revision,
             forgotten: false,
             running: BTreeMap::new(),
+            counted: BTreeMap::new(),
             settled: BTreeSet::new(),
             ready_since: BTreeMap::new(),
             was_ready: BTreeSet::new(),
@@ -743,6 +756,22 @@ impl AllocationState {
             running.insert(replica.index, began);
         }
         (self.running, self.settled) = (running, settled);
+    }
+
+    /// Counts the restarts that the last look at them has shown. What was before the first look counts for nobody; a replica that was made
+    /// anew begins again at none.
+    pub(crate) fn count_restarts(&mut self) -> u64 {
+        let replicas = self.observation.iter().flat_map(|seen| &seen.replicas);
+        let now: BTreeMap<u32, u32> = replicas.map(|r| (r.index, r.restarts)).collect();
+        let mut more = 0;
+        for (index, restarts) in &now {
+            more += match self.counted.get(index) {
+                Some(before) => restarts.checked_sub(*before).unwrap_or(*restarts),
+                None => 0,
+            };
+        }
+        self.counted.extend(now);
+        more.into()
     }
 
     /// All of it is as recorded, and does what it is there for.

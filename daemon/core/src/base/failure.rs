@@ -44,6 +44,8 @@ pub const WORKLOAD: &str = "workload";
 
 /// The code of a workload that this provider can't run, though another may. The host sends the task elsewhere.
 pub const UNSUPPORTED: &str = "unsupported";
+/// The code of a provider that does not keep the output of single runs apart.
+pub const RUNS_NOT_KEPT: &str = "runs-not-kept";
 /// The code of a port whose number somebody else has on that machine.
 pub const PORT_TAKEN: &str = "port-taken";
 /// The code of a request for more than what a grant has left.

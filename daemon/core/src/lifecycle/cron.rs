@@ -112,10 +112,11 @@ pub fn begin(
     true
 }
 
-/// Notes that the time of a run has passed without one. False: the job has no schedule.
-pub fn pass(record: &mut DeploymentRecord, task: &TaskName, at: Instant) -> bool {
-    let job = record.schedules.iter_mut().find(|j| j.task == *task);
-    job.map(|job| job.after = job.after.max(at)).is_some()
+/// Notes that the time of a run has passed without one. Nothing, when the job has no schedule any more.
+pub fn pass(record: &mut DeploymentRecord, task: &TaskName, at: Instant) {
+    if let Some(job) = record.schedules.iter_mut().find(|j| j.task == *task) {
+        job.after = job.after.max(at);
+    }
 }
 
 /// Notes the end of the run that counts. False: it is known.

@@ -35,7 +35,7 @@ pub use replacement::ReplacementSpec;
 pub use resolve::{Constraints, Resolved, SERVICE_DURATION, Since, Target, resolve};
 pub use scale::{MetricTarget, ScaleSpec, ScaleTarget, Stabilization};
 pub use schedule::{Concurrency, ScheduleLong, ScheduleSpec};
-pub use schema::{bound_integers, json_schema};
+pub use schema::{VALUES, bound_integers, json_schema};
 pub use update::{CanaryStepSpec, UpdateSpec};
 
 /// The only API version.

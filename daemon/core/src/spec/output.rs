@@ -1,13 +1,20 @@
 //! Lines of output that come in pieces. A piece bears flags on the host's side; the contract's record of a line has a text alone, so there the
 //! flags travel as marks in it. It must not know where output comes from.
 
-use crate::spec::workload::LogLine;
+use crate::{
+    base::units::Instant,
+    spec::workload::{LogLine, Restart},
+};
 
 /// A text that ends so goes on in the next piece of its stream. The ellipsis is for people, the invisible joiner tells it from one that a
 /// program wrote.
 const GOES_ON: &str = "…\u{2060}";
 /// A text that begins so goes on from the piece before.
 const CONTINUES: &str = "\u{2060}…";
+/// A text that begins so is the first of a run: its number, `@`, its begin in milliseconds, and a joiner follow. Without number and time it
+/// marks nothing, and tells a program's own text of this form from a mark.
+const RESTARTED: &str = "\u{2060}↻";
+const JOINER: char = '\u{2060}';
 /// How long an unfinished line is waited for, in milliseconds, before it is given as it is to who follows.
 pub const UNFINISHED: u64 = 1_000;
 
@@ -32,6 +39,33 @@ pub fn unmarked(text: String) -> (bool, bool, String) {
         (continues, partial, rest.to_owned())
     } else {
         (false, false, text)
+    }
+}
+
+/// The contract's form of a line that may be the first of a run.
+pub fn with_restart(text: String, restart: Option<Restart>) -> String {
+    match restart {
+        Some(Restart { run, at }) => format!("{RESTARTED}{run}@{}{JOINER}{text}", at.0),
+        None if text.starts_with(RESTARTED) => format!("{RESTARTED}{JOINER}{text}"),
+        None => text,
+    }
+}
+
+/// A line of the contract with that mark as a field, and the text without it.
+pub fn without_restart(text: String) -> (Option<Restart>, String) {
+    let inner = text.strip_prefix(RESTARTED);
+    let Some((mark, rest)) = inner.and_then(|inner| inner.split_once(JOINER)) else {
+        return (None, text);
+    };
+    let restart = mark.split_once('@').and_then(|(run, at)| {
+        Some(Restart {
+            run: run.parse().ok()?,
+            at: Instant(at.parse().ok()?),
+        })
+    });
+    match restart {
+        None if !mark.is_empty() => (None, text),
+        restart => (restart, rest.to_owned()),
     }
 }
 
@@ -101,6 +135,15 @@ mod tests {
         fn marks_come_back_as_flags(text in "\\PC{0,40}", continues: bool, partial: bool) {
             let wanted = (continues, partial, text.clone());
             prop_assert_eq!(unmarked(marked(&text, continues, partial)), wanted);
+        }
+
+        #[test]
+        fn a_restart_comes_back_and_no_program_can_tell_one(
+            text in "(\u{2060}↻)?[0-9]{0,2}(@|\u{2060})?\\PC{0,20}",
+            restart in proptest::option::of((1u32..9, 0u64..u64::MAX)),
+        ) {
+            let restart = restart.map(|(run, at)| Restart { run, at: Instant(at) });
+            prop_assert_eq!(without_restart(with_restart(text.clone(), restart)), (restart, text));
         }
     }
 }

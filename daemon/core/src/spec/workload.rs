@@ -586,6 +586,9 @@ pub struct LogQuery {
     pub tail: u32,
     /// Those behind this cursor, taken from an earlier answer.
     pub after: Option<String>,
+    /// Those of the run before the present one, of replicas that have been started again. Contract 0.1 has no field for it: it reaches a
+    /// capability beside the plugin.
+    pub previous: bool,
 }
 
 /// A line that a replica wrote, or a part of one.
@@ -607,6 +610,19 @@ pub struct LogLine {
     /// It does not end here: the rest comes as a line that `continues` it, or has not been written yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// It is the first of a run that is not the replica's first, where the provider knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+}
+
+/// The start of a run that is not the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// The number of the run, the first being 1.
+    pub run: u32,
+    /// When it began.
+    pub at: Instant,
 }
 
 /// Some lines, and where to go on.

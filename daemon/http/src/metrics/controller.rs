@@ -1,14 +1,21 @@
 //! Deployments, and the controller's work. The number of series is bounded: deployments beyond `api.metric-deployments` are told together.
 
-use std::sync::atomic::AtomicU64;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::AtomicU64,
+};
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder},
-    metrics::{MetricType, TypedMetric, family::Family, gauge::Gauge},
+    metrics::{MetricType, TypedMetric, counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use tradewind_controller::{BOUNDS, DeploymentMeasure, Measures, Times};
-use tradewind_core::units::MicroUsd;
+use tradewind_core::{
+    names::{DeploymentName, Namespace},
+    units::MicroUsd,
+};
 
 /// The namespace and the name under which deployments without series of their own are told. No name has brackets.
 const OTHERS: &str = "(others)";
@@ -53,12 +60,57 @@ struct ByPeriod {
     period: &'static str,
 }
 
+/// Restarts as they were told. Deployments come and go, and change between series of their own and the common one: what was told there is
+/// never taken back.
+#[derive(Debug, Default)]
+pub(super) struct Restarts(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Of each deployment, as it was counted last.
+    counted: HashMap<(Namespace, DeploymentName), u64>,
+    series: HashMap<ByDeployment, u64>,
+}
+
+// === impl Restarts ===
+
+impl Restarts {
+    /// Adds what came since. `labelled`: each deployment with its series.
+    fn told(
+        &self,
+        labelled: &[(ByDeployment, &DeploymentMeasure)],
+    ) -> Family<ByDeployment, Counter> {
+        let mut told = self.0.lock();
+        let Told { counted, series } = &mut *told;
+        let mut now = HashMap::with_capacity(labelled.len());
+        let known: HashSet<&ByDeployment> = labelled.iter().map(|(label, _)| label).collect();
+        series.retain(|label, _| label.namespace == OTHERS || known.contains(label));
+        for (label, one) in labelled {
+            let key = (one.namespace.clone(), one.name.clone());
+            let before = counted.get(&key).copied().unwrap_or(0);
+            *series.entry(label.clone()).or_default() += one.restarts.saturating_sub(before);
+            now.insert(key, one.restarts);
+        }
+        *counted = now;
+        let family = Family::<ByDeployment, Counter>::default();
+        for (label, restarts) in series {
+            family.get_or_create(label).inc_by(*restarts);
+        }
+        family
+    }
+}
+
 /// `most`: deployments with series of their own.
-pub(super) fn deployments(listed: &[DeploymentMeasure], most: usize, now: &mut Registry) {
+pub(super) fn deployments(
+    listed: &[DeploymentMeasure],
+    most: usize,
+    restarts: &Restarts,
+    now: &mut Registry,
+) {
     let by_status = Family::<ByStatus, Gauge>::default();
     let wanted = Family::<ByDeployment, Gauge>::default();
     let ready = Family::<ByDeployment, Gauge>::default();
-    let restarts = Family::<ByDeployment, Gauge>::default();
+    let mut labelled = Vec::with_capacity(listed.len());
     let rollouts = Family::<ByRollout, Gauge>::default();
     for (n, one) in listed.iter().enumerate() {
         let status = one.status.as_str();
@@ -75,10 +127,9 @@ pub(super) fn deployments(listed: &[DeploymentMeasure], most: usize, now: &mut R
             namespace,
             deployment,
         };
-        let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         wanted.get_or_create(&label).inc_by(i64::from(one.replicas));
         ready.get_or_create(&label).inc_by(i64::from(one.ready));
-        restarts.get_or_create(&label).inc_by(count(one.restarts));
+        labelled.push((label.clone(), one));
         if let Some(status) = one.rollout {
             let label = ByRollout {
                 namespace: label.namespace,
@@ -105,8 +156,8 @@ pub(super) fn deployments(listed: &[DeploymentMeasure], most: usize, now: &mut R
     );
     now.register(
         "tradewind_deployment_replica_restarts",
-        "Restarts of the replicas that a deployment has now",
-        restarts,
+        "Restarts of a deployment's replicas since the daemon began",
+        restarts.told(&labelled),
     );
     now.register(
         "tradewind_deployment_rollout",
@@ -236,7 +287,8 @@ mod tests {
         };
         let all = [one("a", 3), one("b", 2), one("c", 3), one("d", 1)];
         let mut registry = Registry::default();
-        deployments(&all, 2, &mut registry);
+        let restarts = Restarts::default();
+        deployments(&all, 2, &restarts, &mut registry);
         let mut out = String::new();
         text::encode_registry(&mut out, &registry).unwrap();
         for line in [
@@ -244,12 +296,33 @@ mod tests {
             r#"tradewind_deployment_replicas_ready{namespace="default",deployment="b"} 2"#,
             r#"tradewind_deployment_replicas_ready{namespace="(others)",deployment="(others)"} 4"#,
             r#"tradewind_deployment_replicas_wanted{namespace="(others)",deployment="(others)"} 6"#,
-            r#"tradewind_deployment_replica_restarts{namespace="default",deployment="a"} 1"#,
+            r#"tradewind_deployment_replica_restarts_total{namespace="default",deployment="a"} 1"#,
+            r#"tradewind_deployment_replica_restarts_total{namespace="(others)",deployment="(others)"} 2"#,
             r#"tradewind_deployment_rollout{namespace="default",deployment="b",status="paused"} 1"#,
         ] {
             assert!(out.contains(line), "{line}\n{out}");
         }
         assert_eq!(out.matches("replicas_ready{").count(), 3, "{out}");
+        // One goes, and the next gets series of its own; one more restart is counted where it belongs.
+        let mut more = one("d", 1);
+        more.restarts = 2;
+        let mut registry = Registry::default();
+        deployments(
+            &[one("b", 2), one("c", 3), more],
+            2,
+            &restarts,
+            &mut registry,
+        );
+        let mut out = String::new();
+        text::encode_registry(&mut out, &registry).unwrap();
+        for line in [
+            r#"restarts_total{namespace="default",deployment="b"} 1"#,
+            r#"restarts_total{namespace="default",deployment="c"} 0"#,
+            r#"restarts_total{namespace="(others)",deployment="(others)"} 3"#,
+        ] {
+            assert!(out.contains(line), "{line}\n{out}");
+        }
+        assert!(!out.contains(r#"deployment="a""#), "{out}");
     }
 
     #[test]

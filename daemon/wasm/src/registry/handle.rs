@@ -14,6 +14,7 @@ use tradewind_core::{
 
 use super::{
     published::Registry, reconciler::ReconcileError, service::Command, switch::RollbackError,
+    uploads::Uploads,
 };
 use crate::{
     load::loader::Loader,
@@ -33,6 +34,7 @@ pub struct Handle {
     /// What loads outside the writer.
     deps: Deps,
     gate: canary::Gate,
+    uploads: Uploads,
     recall: Arc<Recall>,
     /// For counts alone.
     loader: Arc<Loader>,
@@ -72,6 +74,7 @@ impl Handle {
             commands,
             registry,
             gate: canary::Gate::new(deps.clone()),
+            uploads: Uploads::default(),
             recall: Arc::new(Recall::new(deps.loader.clone(), deps.store.clone())),
             deps,
             loader,
@@ -100,12 +103,14 @@ impl Handle {
             .instances
             .names()
             .filter_map(|name| contents.view(name))
+            .map(|view| self.uploads.over(view))
             .collect()
     }
 
     /// An instance that is or was in the folder. None: there is none of this name.
     pub fn inspect(&self, instance: &InstanceName) -> Option<PluginView> {
-        self.registry.load().contents.view(instance)
+        let view = self.registry.load().contents.view(instance);
+        view.map(|view| self.uploads.over(view))
     }
 
     /// Every instance that whoever reaches these namespaces may know of.
@@ -116,12 +121,14 @@ impl Handle {
             .instances
             .names()
             .filter_map(|name| contents.view_for(name, scope))
+            .map(|view| self.uploads.over(view))
             .collect()
     }
 
     /// An instance, as whoever reaches these namespaces may know of it. None: there is none of this name for them.
     pub fn inspect_for(&self, instance: &InstanceName, scope: &Scope) -> Option<PluginView> {
-        self.registry.load().contents.view_for(instance, scope)
+        let view = self.registry.load().contents.view_for(instance, scope);
+        view.map(|view| self.uploads.over(view))
     }
 
     /// By instance, for whose workloads it is and which secrets they may have.
@@ -221,11 +228,12 @@ impl Handle {
         let published = self.registry.load();
         let contents = &published.contents;
         let incumbent = contents.instances.incumbent(&start.instance);
+        let upload = self.uploads.begin(&start.instance);
         let proven = self
             .gate
             .prove(start, &contents.canaries, incumbent)
             .await?;
-        drop(published);
+        drop((published, upload));
         self.ask(|answer| Command::StartCanary(Box::new(proven), answer))
             .await?
     }

@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) limiter: Limiter,
     /// What this call shall make so; none for calls that only look or take away.
     pub(crate) attempt: Option<Attempt>,
+    /// Whether this call is for the output of the run before the present one.
+    pub(crate) previous: Previous,
     log_lines: u32,
     /// Lines a minute of all calls of the instance together, and how they are counted.
     pace: (u32, Arc<LogPace>),
@@ -62,6 +64,15 @@ pub(crate) struct RequestsExceeded;
 #[derive(Debug, Default)]
 pub(crate) struct LogPace(Mutex<Option<(f64, Instant)>>);
 
+/// The output of earlier runs, which contract 0.1 can't ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Previous {
+    Unwanted,
+    Wanted,
+    /// A capability that keeps runs apart was asked for it.
+    Read,
+}
+
 /// A level of the guest's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -87,6 +98,7 @@ impl Call {
             context,
             limiter: Limiter::new(limits, ceilings),
             attempt: None,
+            previous: Previous::Unwanted,
             log_lines: limits.log_lines,
             pace: (limits.log_lines.saturating_mul(LINES_A_MINUTE), pace),
             dropped_lines: 0,
@@ -110,6 +122,14 @@ impl Call {
             .as_ref()
             .filter(|attempt| attempt.allocation == *allocation)
             .map(|attempt| &attempt.namespace)
+    }
+
+    /// Whether a capability shall read the run before the present one. Who asks does so.
+    pub(crate) fn take_previous(&mut self) -> bool {
+        if self.previous == Previous::Wanted {
+            self.previous = Previous::Read;
+        }
+        self.previous == Previous::Read
     }
 
     /// Takes bytes from the call's budget, and what a host call takes in any case.

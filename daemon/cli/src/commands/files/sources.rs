@@ -15,11 +15,15 @@ const MOST: usize = 4 << 20;
 /// How deep folders within folders are looked into.
 const DEEPEST: usize = 32;
 
-/// Every file that was named, in the order of the arguments; of a folder or a pattern in the order of the names.
+/// Every file that was named by the argument `what`, in the order of the arguments; of a folder or a pattern in the order of the names.
 ///
 /// # Errors
 /// A folder that can't be read, and a folder or a pattern without a file.
-pub(super) fn find(given: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>, Error> {
+pub(in crate::commands) fn find(
+    what: &'static str,
+    given: &[PathBuf],
+    recursive: bool,
+) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for one in given {
         let text = one.to_string_lossy();
@@ -34,6 +38,7 @@ pub(super) fn find(given: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>, E
                     ", or look deeper with -R"
                 };
                 return Err(nothing(
+                    what,
                     one,
                     &format!("the folder has no *.yaml, *.yml or *.json: name another{more}"),
                 ));
@@ -42,7 +47,7 @@ pub(super) fn find(given: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>, E
         } else if !one.exists() && text.contains(['*', '?']) {
             let found = pattern(one)?;
             if found.is_empty() {
-                return Err(nothing(one, "no file has such a name"));
+                return Err(nothing(what, one, "no file has such a name"));
             }
             files.extend(found);
         } else {
@@ -52,15 +57,15 @@ pub(super) fn find(given: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>, E
     Ok(files)
 }
 
-fn nothing(path: &Path, rule: &str) -> Error {
+fn nothing(what: &'static str, path: &Path, rule: &str) -> Error {
     Error::Argument {
-        what: "--file",
+        what,
         value: path.display().to_string(),
         rule: rule.to_owned(),
     }
 }
 
-fn is_url(text: &str) -> bool {
+pub(in crate::commands) fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 

@@ -1,10 +1,14 @@
 //! Which lines of output are shown, and how.
 
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
 use tradewind_api::TaskLogLine;
-use tradewind_core::units::Instant;
+use tradewind_core::{names::AllocationId, units::Instant};
 
 use crate::{
     args::{LineKind, Since},
+    output::Output,
     render,
 };
 
@@ -13,6 +17,8 @@ pub(super) struct Lines {
     since: Option<Instant>,
     grep: Option<String>,
     timestamps: bool,
+    /// The run of each replica that was told last.
+    told: Mutex<HashMap<(AllocationId, u32), u32>>,
 }
 
 impl Lines {
@@ -25,6 +31,7 @@ impl Lines {
             since,
             grep: kind.grep,
             timestamps: kind.timestamps,
+            told: Mutex::default(),
         }
     }
 
@@ -51,22 +58,38 @@ impl Lines {
     }
 
     /// One line as text.
-    pub(super) fn show(&self, line: &TaskLogLine) -> String {
-        self.stamp(line, render::stream::log_line(line))
+    pub(super) fn show(&self, out: &Output, line: &TaskLogLine) -> String {
+        self.parted(out, line, render::stream::log_line(line))
     }
 
     /// All lines of an answer as text.
-    pub(super) fn show_all(&self, lines: &[TaskLogLine]) -> String {
+    pub(super) fn show_all(&self, out: &Output, lines: &[TaskLogLine]) -> String {
         let shown = render::stream::shown_lines(lines);
-        let stamped = shown.into_iter().map(|(line, text)| self.stamp(line, text));
-        stamped.collect::<Vec<_>>().join("\n")
+        let parted = shown
+            .into_iter()
+            .map(|(line, text)| self.parted(out, line, text));
+        parted.collect::<Vec<_>>().join("\n")
     }
 
-    fn stamp(&self, line: &TaskLogLine, text: String) -> String {
+    /// The line below one that parts it from the run before, once for both outputs of a replica.
+    fn parted(&self, out: &Output, line: &TaskLogLine, text: String) -> String {
+        let text = self.stamp(line.line.time, text);
+        let Some(restart) = line.line.restart else {
+            return text;
+        };
+        let replica = (line.allocation.clone(), line.line.replica);
+        if self.told.lock().insert(replica, restart.run) == Some(restart.run) {
+            return text;
+        }
+        let parting = render::stream::restart(out, line, restart);
+        format!("{}\n{text}", self.stamp(Some(restart.at), parting))
+    }
+
+    fn stamp(&self, time: Option<Instant>, text: String) -> String {
         if !self.timestamps {
             return text;
         }
-        match line.line.time {
+        match time {
             Some(time) => format!("{time} {text}"),
             // As wide as a time.
             None => format!("{:<24} {text}", "-"),
@@ -78,10 +101,51 @@ impl Lines {
 mod tests {
     use tradewind_core::{
         units::Millis,
-        workload::{LogLine, Output},
+        workload::{self, LogLine, Restart},
     };
 
     use super::*;
+    use crate::args::Form;
+
+    fn out() -> Output {
+        Output::of_size(Form::Table, || None)
+    }
+
+    #[test]
+    fn a_run_is_parted_from_the_one_before_once() {
+        let line = |output, text: &str, run: Option<u32>| TaskLogLine {
+            task: "w".parse().unwrap(),
+            allocation: "a".parse().unwrap(),
+            line: LogLine {
+                replica: 0,
+                output,
+                time: None,
+                text: text.into(),
+                continues: false,
+                partial: false,
+                restart: run.map(|run| Restart {
+                    run,
+                    at: Instant(0),
+                }),
+            },
+        };
+        let lines = Lines::new(LineKind::default(), Instant(0));
+        let (stdout, stderr) = (workload::Output::Stdout, workload::Output::Stderr);
+        let shown = lines.show_all(
+            &out(),
+            &[
+                line(stdout, "a", None),
+                line(stdout, "b", Some(2)),
+                line(stderr, "oh", Some(2)),
+                line(stderr, "no", Some(13)),
+            ],
+        );
+        assert_eq!(
+            shown,
+            "w/0 | a\nw/0 ── restarted (2nd run) at 1970-01-01T00:00:00Z ──\nw/0 | b\nw/0 ! oh\n\
+             w/0 ── restarted (13th run) at 1970-01-01T00:00:00Z ──\nw/0 ! no"
+        );
+    }
 
     #[test]
     fn lines_are_chosen_by_time_and_text_and_those_without_a_time_are_kept() {
@@ -90,11 +154,12 @@ mod tests {
             allocation: "a".parse().unwrap(),
             line: LogLine {
                 replica: 0,
-                output: Output::Stdout,
+                output: workload::Output::Stdout,
                 time: time.map(Instant),
                 text: text.into(),
                 continues: false,
                 partial: false,
+                restart: None,
             },
         };
         let kind = LineKind {
@@ -112,7 +177,7 @@ mod tests {
         assert!(lines.filters() && lines.is_blind_to(&all) && !lines.is_blind_to(&all[..3]));
         let wanted: Vec<_> = all.into_iter().filter(|line| lines.wants(line)).collect();
         assert_eq!(
-            lines.show_all(&wanted),
+            lines.show_all(&out(), &wanted),
             "1970-01-01T00:00:00.500Z w/0 | GET /new\n-                        w/0 | GET /whenever"
         );
     }

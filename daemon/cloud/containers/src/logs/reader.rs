@@ -347,6 +347,7 @@ impl Lane {
             text,
             continues: self.given.inside,
             partial,
+            restart: None,
         }
     }
 }

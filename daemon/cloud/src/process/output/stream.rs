@@ -1,6 +1,6 @@
 //! One output of one process: finds its last lines and reads on from a position. It must not know of other streams.
 
-use std::{fs::File, os::unix::fs::FileExt};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt};
 
 use tradewind_core::{
     output::{UNFINISHED, whole_characters},
@@ -8,7 +8,7 @@ use tradewind_core::{
     workload::Output,
 };
 
-use super::{Source, cursor::Position};
+use super::cursor::Position;
 
 /// What is read at once while line ends are looked for.
 const STEP: u64 = 64 << 10;
@@ -22,6 +22,8 @@ pub(super) struct Stream {
     file: File,
     /// Where what is kept begins.
     start: u64,
+    /// There was more before it.
+    cut: bool,
     length: u64,
     /// The position lies behind a hole, probably inside a line.
     torn: bool,
@@ -35,20 +37,29 @@ pub(super) struct Piece {
     pub(super) continues: bool,
     /// It does not end here.
     pub(super) partial: bool,
+    /// Where it begins.
+    pub(super) offset: u64,
 }
 
 impl Stream {
-    pub(super) fn open(source: &Source, output: Output, file: File, position: Position) -> Self {
-        let length = file.metadata().map_or(0, |m| m.len());
-        let start = beginning(&file);
+    /// What of the file lies within the range, which begins and ends with lines, open for more.
+    pub(super) fn open(
+        replica: u32,
+        output: Output,
+        (file, within): (File, Range<u64>),
+        position: Position,
+    ) -> Self {
+        let length = file.metadata().map_or(0, |m| m.len()).min(within.end);
+        let kept = beginning(&file);
+        let (start, cut) = (kept.max(within.start).min(length), kept > within.start);
         // Beyond the end: the file began anew.
         let position = if position.offset > length {
             Position::default()
         } else {
             position
         };
-        let torn = position.offset < start;
-        let position = if torn {
+        let before = position.offset < start;
+        let position = if before {
             Position {
                 offset: start,
                 ..Position::default()
@@ -57,14 +68,15 @@ impl Stream {
             position
         };
         Self {
-            replica: source.replica,
+            replica,
             output,
-            open: source.open,
+            open: true,
             position,
             file,
             start,
+            cut,
             length,
-            torn,
+            torn: before && cut,
         }
     }
 
@@ -85,8 +97,7 @@ impl Stream {
             end = from;
         }
         // The first line begins without an end before it. Behind a hole it is the rest of one: shown if there is nothing else.
-        if starts.len() < most && self.length > self.start && (self.start == 0 || starts.is_empty())
-        {
+        if starts.len() < most && self.length > self.start && (!self.cut || starts.is_empty()) {
             starts.push(self.start);
         }
         starts.reverse();
@@ -97,7 +108,7 @@ impl Stream {
     pub(super) fn begin(&mut self, starts: &[u64], most: usize) {
         let first = starts.len().saturating_sub(most);
         let offset = starts.get(first).copied().unwrap_or(self.length);
-        self.torn = offset == self.start && self.start > 0 && offset < self.length;
+        self.torn = offset == self.start && self.cut && offset < self.length;
         let before = offset.saturating_sub(1);
         let inside =
             offset == self.length && offset > self.start && self.bytes(before, offset) != b"\n";
@@ -135,17 +146,21 @@ impl Stream {
             }
         }
         let mut pieces = Vec::new();
+        let mut at = from + (bytes.len() - rest.len()) as u64;
         let whole = rest
             .iter()
             .rposition(|b| *b == b'\n')
             .map_or(0, |end| end + 1);
         let (lines, mut rest) = rest.split_at(whole);
         for line in lines.split_inclusive(|b| *b == b'\n') {
+            let offset = at;
+            at += line.len() as u64;
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             pieces.push(Piece {
                 text: text(line.strip_suffix(b"\r").unwrap_or(line)),
                 continues: std::mem::take(&mut inside),
                 partial: false,
+                offset,
             });
             waits = None;
         }
@@ -167,6 +182,7 @@ impl Stream {
                     text: text(given),
                     continues: inside,
                     partial: !last_words,
+                    offset: at,
                 });
                 inside = !last_words;
             }
@@ -225,10 +241,7 @@ fn read_full(file: &File, buffer: &mut [u8], mut offset: u64) -> usize {
 mod tests {
     use std::io::Write;
 
-    use tradewind_core::names::InstanceName;
-
     use super::*;
-    use crate::process::folder::Folder;
 
     struct Bench {
         folder: tempfile::TempDir,
@@ -254,22 +267,15 @@ mod tests {
         }
 
         fn stream(&self, position: Position, open: bool) -> Stream {
-            let owner: InstanceName = "local".parse().unwrap();
-            let key = tradewind_core::capability::ProcessKey {
-                allocation: "a".parse().unwrap(),
-                replica: 0,
-            };
-            let source = Source {
-                replica: 0,
-                folder: Folder::new(self.folder.path(), &owner, &key),
+            self.within(0..u64::MAX, position, open)
+        }
+
+        fn within(&self, within: Range<u64>, position: Position, open: bool) -> Stream {
+            let file = File::open(self.folder.path().join("stdout")).unwrap();
+            Stream {
                 open,
-            };
-            Stream::open(
-                &source,
-                Output::Stdout,
-                File::open(self.folder.path().join("stdout")).unwrap(),
-                position,
-            )
+                ..Stream::open(0, Output::Stdout, (file, within), position)
+            }
         }
 
         /// What a follower sees behind a position, and where it goes on.
@@ -370,6 +376,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_the_output_is_read_as_if_it_were_all() {
+        let bench = Bench::new();
+        bench.write(b"a\nbb\nccc\nd\n");
+        let mut stream = bench.within(2..9, Position::default(), false);
+        assert_eq!(stream.last_lines(9), [2, 5]);
+        stream.begin(&[2, 5], 9);
+        let pieces = stream.read(1 << 20, false, Instant(0));
+        let seen: Vec<(&str, u64)> = pieces.iter().map(|p| (&*p.text, p.offset)).collect();
+        assert_eq!(seen, [("bb", 2), ("ccc", 5)]);
+        assert!(stream.is_at_end());
+        let stream = bench.within(12..12, Position::default(), false);
+        assert!(stream.last_lines(9).is_empty() && stream.is_at_end());
+    }
+
+    #[test]
     fn the_last_lines_are_found_whatever_their_length() {
         let bench = Bench::new();
         let long = "z".repeat(5 << 20);
@@ -385,7 +406,8 @@ mod tests {
             [Piece {
                 text: "unfinished".into(),
                 continues: false,
-                partial: true
+                partial: true,
+                offset: long_end + 6,
             }]
         );
         assert!(stream.position.inside && stream.is_at_end());

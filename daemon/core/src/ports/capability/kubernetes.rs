@@ -96,6 +96,8 @@ pub struct PodLogQuery {
     pub container: String,
     pub tail: u32,
     pub after: Option<String>,
+    /// The lines of the container's run before the present one. The contract has no field for it.
+    pub previous: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,24 @@ const KEYS: [(&str, &str); 6] = [
     ("/$defs/Job/properties/after", "TaskName"),
 ];
 
+/// Types of the schema that are written as one value, by their names there, and what they are called. Names have one rule.
+pub const VALUES: [(&str, &str); 14] = [
+    ("MilliCpu", "cores"),
+    ("MicroUsd", "dollars"),
+    ("Millis", "duration"),
+    ("PortionSpec", "integer or percent"),
+    ("MetricName", "metric name"),
+    ("TaskName", "name"),
+    ("Percent", "percent"),
+    ("Region", "region"),
+    ("PartPercent", "share"),
+    ("Bytes", "size"),
+    ("PortName", "name"),
+    ("InstanceName", "name"),
+    ("DeploymentName", "name"),
+    ("Namespace", "name"),
+];
+
 /// The published JSON Schema of the manifest (draft 2020-12).
 pub fn json_schema() -> Value {
     let mut schema = schemars::schema_for!(Manifest).to_value();

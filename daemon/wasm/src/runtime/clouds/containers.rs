@@ -177,7 +177,7 @@ impl engine::Host for Call {
         let work = async {
             let allocation = AllocationId::try_from(allocation)
                 .map_err(|e| convert::invalid("allocation", e))?;
-            let query = convert::log_query_from(query);
+            let query = convert::log_query_from(query, false);
             self.context
                 .capabilities
                 .containers

@@ -281,6 +281,7 @@ impl cluster::Host for Call {
 
     async fn logs(&mut self, query: cluster::LogQuery) -> Answer<cluster::LogPage> {
         self.ask()?;
+        let previous = self.take_previous();
         let (caller, grant) = lent!(self);
         let query = core::PodLogQuery {
             namespace: query.namespace,
@@ -288,6 +289,7 @@ impl cluster::Host for Call {
             container: query.container,
             tail: query.tail,
             after: query.after,
+            previous,
         };
         let result = self
             .context

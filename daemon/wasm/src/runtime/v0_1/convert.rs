@@ -302,10 +302,13 @@ pub(crate) fn log_chunk(chunk: core::LogChunk) -> wit::LogChunk {
             core::Output::Combined => wit::Output::Combined,
         },
         time: l.time.map(|t| t.0),
-        text: if l.continues || l.partial {
-            output::marked(&l.text, l.continues, l.partial)
-        } else {
-            l.text
+        text: {
+            let text = if l.continues || l.partial {
+                output::marked(&l.text, l.continues, l.partial)
+            } else {
+                l.text
+            };
+            output::with_restart(text, l.restart)
         },
     };
     wit::LogChunk {
@@ -472,7 +475,8 @@ pub(crate) fn observation_from(o: wit::Observation) -> Result<core::Observation,
 
 pub(crate) fn log_chunk_from(chunk: wit::LogChunk) -> core::LogChunk {
     let line = |l: wit::LogLine| {
-        let (continues, partial, text) = output::unmarked(l.text);
+        let (restart, text) = output::without_restart(l.text);
+        let (continues, partial, text) = output::unmarked(text);
         core::LogLine {
             replica: l.replica,
             output: match l.output {
@@ -484,6 +488,7 @@ pub(crate) fn log_chunk_from(chunk: wit::LogChunk) -> core::LogChunk {
             text,
             continues,
             partial,
+            restart,
         }
     };
     core::LogChunk {
@@ -492,11 +497,12 @@ pub(crate) fn log_chunk_from(chunk: wit::LogChunk) -> core::LogChunk {
     }
 }
 
-pub(crate) fn log_query_from(q: wit::LogQuery) -> core::LogQuery {
+pub(crate) fn log_query_from(q: wit::LogQuery, previous: bool) -> core::LogQuery {
     core::LogQuery {
         replica: q.replica,
         tail: q.tail,
         after: q.after,
+        previous,
     }
 }
 

@@ -263,6 +263,7 @@ impl process::Host for Call {
             Ok(id) => id,
             Err(e) => return answer(Err(convert::invalid("allocation", e))),
         };
+        let previous = self.take_previous();
         let result = self
             .context
             .capabilities
@@ -270,7 +271,7 @@ impl process::Host for Call {
             .logs(
                 &self.context.owner,
                 &allocation,
-                &convert::log_query_from(query),
+                &convert::log_query_from(query, previous),
             )
             .await;
         if let Ok(chunk) = &result {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use tradewind_core::{
     capability::{Attempt, kubernetes},
-    failure::Failure,
+    failure::{Failure, RUNS_NOT_KEPT},
     grant::{Grants, ProbeGrant, Spaces},
     offer::{Offer, OffersQuery},
     plugin::{Destroyed, Features, Identity, Kind, Owned, Provider, Tracked, Wanted, closed},
@@ -24,7 +24,7 @@ use crate::runtime::{
     call::{Runner, within},
     census::Counted,
     plugin_info::PluginInfo,
-    state::Call,
+    state::{Call, Previous},
 };
 
 /// One version of a provider instance.
@@ -130,6 +130,10 @@ fn runs_checks(grants: &Grants) -> bool {
 /// Whether all of a provider's replicas run on one machine: processes do, and the containers of an engine.
 fn is_one_machine(grants: &Grants) -> bool {
     grants.process.is_some() || grants.containers.is_some()
+}
+
+fn runs_not_kept() -> Failure {
+    Failure::invalid("it does not keep the output of single runs apart").code(RUNS_NOT_KEPT)
 }
 
 /// Whether a provider learns which image runs: from an engine and from a cluster.
@@ -273,10 +277,22 @@ impl Provider for ProviderVersion {
 
     async fn logs(&self, of: &Tracked, query: &LogQuery) -> Result<LogChunk, Failure> {
         let context = self.context();
-        let (of, query) = (tracked(of), convert::log_query(query));
-        let chunk = call!(self, "logs", |store, guest| guest
-            .call_logs(store, &context, &of, &query))?;
-        Ok(convert::log_chunk_from(chunk))
+        let (of, previous) = (tracked(of), query.previous);
+        let query = convert::log_query(query);
+        let mut asked = Previous::Unwanted;
+        let chunk = call!(self, "logs", |store, guest| async {
+            if previous {
+                store.data_mut().previous = Previous::Wanted;
+            }
+            let answer = guest.call_logs(&mut *store, &context, &of, &query).await;
+            asked = store.data().previous;
+            answer
+        });
+        if asked == Previous::Wanted {
+            // Whatever was answered, it was not that.
+            return Err(self.runner.reported(runs_not_kept()));
+        }
+        Ok(convert::log_chunk_from(chunk?))
     }
 
     async fn open(&self, replica: &ReplicaRef, what: Opening) -> Result<Session, Failure> {
