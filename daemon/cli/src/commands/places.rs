@@ -105,7 +105,7 @@ async fn until_empty(context: &Context, args: &Drain) -> Result<PlaceView, Error
         }
         sleep(PAUSE).await;
     };
-    progress.finish();
+    progress.finish(reached.is_ok());
     reached
 }
 
