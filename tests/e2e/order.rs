@@ -126,7 +126,7 @@ async fn a_service_that_waited_for_another_goes_on_without_it() -> Result<()> {
     let gate = daemon.shared().join("gate").display().to_string();
     let shop = |replicas: u32| {
         format!(
-            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: shop}}, spec: {{services: {{\
+            "{{apiVersion: tradewind.dev/v1, kind: CloudDeployment, metadata: {{name: shop}}, spec: {{update: {{rollback: false}}, services: {{\
                db: {{command: [/bin/sleep, \"600\"], health: {{command: [/bin/sh, -c, test -e {gate}], interval: 200ms, unhealthyAfter: 1}}, \
                     resources: {{cpu: 10m, memory: 32Mi}}}}, \
                web: {{command: [/bin/sleep, \"600\"], replicas: {replicas}, after: {{db: ready}}, resources: {{cpu: 10m, memory: 32Mi}}}}}}}}}}"
