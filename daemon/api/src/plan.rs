@@ -420,6 +420,7 @@ impl From<tradewind_core::plan::stored::Applied> for Applied {
 
 /// What a plan was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlanBasis")]
 #[serde(rename_all = "camelCase")]
 pub struct Basis {
     /// Of the deployment; 0: there was none.

@@ -30,7 +30,7 @@ use super::{
     auth::Caller,
     etag::{self, Known},
     extract::{Condition, ManifestBody, Path, Query, Streaming},
-    namespaced, openapi,
+    namespaced,
     paging::{self, Here},
     sse::{self, Message},
 };
@@ -196,7 +196,13 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or watch deployments, by namespace and name")
         .response::<200, Json<Page<DeploymentSummary>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(
+            sse::Told::default()
+                .event::<DeploymentSummary>("put")
+                .event::<DeploymentLeft>("delete")
+                .event::<Bookmark>("bookmark")
+                .described(),
+        )
 }
 
 pub(crate) async fn get(
@@ -224,7 +230,11 @@ pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
              counts alone, whatever has become of the status. As `If-None-Match` it spares an answer that is the same.",
         )
         .response::<200, Json<DeploymentView>>()
-        .with(openapi::or_stream)
+        .with(
+            sse::Told::default()
+                .event::<DeploymentView>("deployment")
+                .described(),
+        )
 }
 
 fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<DeploymentView, Error> {

@@ -26,7 +26,6 @@ use super::{
     auth::Caller,
     deployments::Name,
     extract::{Path, Query, Since, Streaming},
-    openapi,
     paging::{self, Here, shown},
     sse::{self, Message},
 };
@@ -129,7 +128,7 @@ pub(crate) fn all_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or follow events")
         .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(sse::Told::default().event::<EventView>("event").described())
 }
 
 pub(crate) async fn of_deployment(
@@ -170,7 +169,7 @@ pub(crate) fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .description("Those of deployments that are gone stay readable as long as they are kept.")
         .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(sse::Told::default().event::<EventView>("event").described())
 }
 
 fn kind(
