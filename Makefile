@@ -70,7 +70,7 @@ test: test-host test-plugins ## everything that has to hold
 # Each says for itself when this machine can't have it; its tests are left out then.
 BACKENDS := for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
 
-backends: ## installs the container engine, the cluster, the cloud and the tester of the API that tests run on
+backends: ## installs the container engine, the cluster, the cloud, the tester and the clients of the API that tests run on
 	@$(BACKENDS)
 
 # Back ends are fetched and built beside the compiler.

@@ -82,7 +82,7 @@ def main():
         print(f"reads {view.data.name}, MODE {env['MODE'].actual_instance}")
         for _ in range(20):
             try:
-                view = deployments.get_deployment_with_http_info("one", if_none_match=view.headers["ETag"])
+                view = deployments.get_deployment_with_http_info("one", if_none_match=view.headers["etag"])
             except tradewind.ApiException as unchanged:
                 print(f"unchanged {unchanged.status}")
                 break

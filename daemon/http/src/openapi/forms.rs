@@ -116,6 +116,7 @@ fn one_type(schema: &mut Fields) {
                     .filter(|(bound, _)| known.contains(&bound.as_str()));
                 let mut branch: Fields = own.cloned().collect();
                 branch.insert("type".to_owned(), name.as_str().into());
+                number(&mut branch);
                 Value::Object(branch)
             };
             let branches: Vec<Value> = several.iter().map(branch).collect();
