@@ -46,7 +46,9 @@ fn ready(language: &str) -> Result<bool> {
         !required,
         "no client in {language} can be made: run `make backends`"
     );
-    eprintln!("left out: no client in {language} can be made (`make backends` brings what it takes)");
+    eprintln!(
+        "left out: no client in {language} can be made (`make backends` brings what it takes)"
+    );
     Ok(false)
 }
 

@@ -7,7 +7,7 @@ use crate::Outcome;
 use tradewind_core::{
     budget::HeldKind,
     ledger::Month,
-    list::Listed,
+    list::{Listed, SortValue},
     manifest::{Target, namespace},
     names::{DeploymentName, Namespace, TaskName},
     units::{Bytes, Instant, MicroUsd},
@@ -36,10 +36,21 @@ pub struct NamespaceSummary {
 /// By name.
 impl Listed for NamespaceSummary {
     const LIST: &'static str = "namespaces";
+    const SORTS: &'static [&'static str] = &["name", "spend.hourly", "spend.thisMonth", "heldBack"];
     type Key = Namespace;
 
     fn key(&self) -> Namespace {
         self.name.clone()
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "name" => self.name.as_str().into(),
+            "spend.hourly" => self.spend.hourly.into(),
+            "spend.thisMonth" => self.spend.this_month.into(),
+            "heldBack" => self.held_back.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FieldChange, TaskReason};
 use tradewind_core::{
-    list::Listed,
+    list::{Choice, Listed, SortValue},
     manifest::{Manifest, Target},
     names::{Actor, AllocationId, DeploymentName, InstanceName, Namespace, PlanId, TaskName},
     offer::PriceUnit,
@@ -58,6 +58,15 @@ pub struct PlanSummary {
 /// The newest first.
 impl Listed for PlanSummary {
     const LIST: &'static str = "plans";
+    const SORTS: &'static [&'static str] = &[
+        "id",
+        "namespace",
+        "deployment",
+        "status",
+        "createdAt",
+        "expiresAt",
+        "hourlyAfter",
+    ];
     type Key = (Reverse<Instant>, Namespace, PlanId);
 
     fn key(&self) -> Self::Key {
@@ -66,6 +75,19 @@ impl Listed for PlanSummary {
             self.namespace.clone(),
             self.id.clone(),
         )
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "id" => self.id.as_str().into(),
+            "namespace" => self.namespace.as_str().into(),
+            "deployment" => self.deployment.as_str().into(),
+            "status" => self.status.name().into(),
+            "createdAt" => self.created_at.into(),
+            "expiresAt" => self.expires_at.into(),
+            "hourlyAfter" => self.hourly_after.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

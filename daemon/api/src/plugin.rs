@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     grant::Spaces,
     identity::Scope,
-    list::{Choice, Listed},
+    list::{Choice, Listed, SortValue},
     names::{Digest, InstanceName},
     plugin::{Identity, Kind, Limits, Wanted},
     units::{Bytes, Instant},
@@ -185,10 +185,19 @@ pub struct PluginView {
 /// By instance.
 impl Listed for PluginView {
     const LIST: &'static str = "plugins";
+    const SORTS: &'static [&'static str] = &["instance", "state"];
     type Key = InstanceName;
 
     fn key(&self) -> InstanceName {
         self.instance.clone()
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "instance" => self.instance.as_str().into(),
+            "state" => self.state.name().into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use tradewind_core::{
     failure::Failure,
-    list::Listed,
+    list::{Choice, Listed, SortValue},
     names::InstanceName,
     place_health::Circuit,
     units::{Instant, Millis},
@@ -63,10 +63,23 @@ pub struct RegionView {
 /// By provider, then by name.
 impl Listed for RegionView {
     const LIST: &'static str = "regions";
+    const SORTS: &'static [&'static str] =
+        &["provider", "region", "circuit", "latency", "timeToReady"];
     type Key = (InstanceName, String);
 
     fn key(&self) -> Self::Key {
         (self.provider.clone(), self.region.clone())
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "provider" => self.provider.as_str().into(),
+            "region" => self.region.as_str().into(),
+            "circuit" => self.circuit.name().into(),
+            "latency" => self.latency.into(),
+            "timeToReady" => self.time_to_ready.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tradewind_api::{
 use tradewind_controller::{Filter, ListChange, ListEvent};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, OneOf, Selector, Window},
+    list::{Cursor, OneOf, Selector, Sort, Window},
     names::{DeploymentName, Namespace},
     store::Revision,
 };
@@ -31,7 +31,7 @@ use super::{
     etag::{self, Known},
     extract::{Condition, ManifestBody, Path, Query, Streaming},
     namespaced,
-    paging::{self, Here},
+    paging::{self, Fields, Here},
     sse::{self, Message},
 };
 
@@ -49,6 +49,10 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<Status>>,
     /// Only those whose labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `namespace`, `name`, `status`, `ready`, `replicas`, `hourlyCost`, `createdAt`, several between commas; `-` before one for the highest first. Default: by namespace and name. A cursor goes with its order.
+    sort: Option<Sort<DeploymentSummary>>,
+    /// Only these fields of each item, between commas, such as `name,status`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: the `next` of the page before. Default: with the first.
@@ -123,6 +127,12 @@ pub(crate) async fn list(
                 ),
             });
         }
+        if q.sort.is_some() || q.fields.is_some() {
+            return Err(Error::Parameters {
+                message: "sort and fields are of pages, and this is a watch: leave them out"
+                    .to_owned(),
+            });
+        }
         return watch(app, &caller, filter, resumed.or(q.after)).await;
     }
     if let Some(after) = q.after {
@@ -136,11 +146,12 @@ pub(crate) async fn list(
     let revision = app.controller.shown_revision();
     let page = app
         .controller
-        .list(&filter, &Window::new(q.limit, q.cursor))
+        .list(&filter, &Window::new(q.limit, q.cursor).sorted(q.sort)?)
         .await;
     Ok(here
         .page(page.items, page.next)
         .at_revision(revision)
+        .only(q.fields)?
         .into_response())
 }
 

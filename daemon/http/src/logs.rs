@@ -94,7 +94,11 @@ pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Read or follow the output of a deployment")
         .response::<200, Json<LogsView>>()
-        .with(sse::Told::default().event::<TaskLogLine>("line").described())
+        .with(
+            sse::Told::default()
+                .event::<TaskLogLine>("line")
+                .described(),
+        )
 }
 
 struct Following {

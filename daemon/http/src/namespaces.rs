@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, Selector, Window},
+    list::{Cursor, Selector, Sort, Window},
     names::Namespace,
 };
 
@@ -24,7 +24,7 @@ use super::{
     auth::Caller,
     etag::{self, Known},
     extract::{Condition, NamespaceBody, Path, Query},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,6 +39,10 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those whose labels are so, such as `team=red`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `name`, `spend.hourly`, `spend.thisMonth`, `heldBack`, several between commas; `-` before one for the highest first. Default: by name. A cursor goes with its order.
+    sort: Option<Sort<NamespaceSummary>>,
+    /// Only these fields of each item, between commas, such as `name,spend.hourly`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -58,16 +62,18 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<NamespaceSummary> {
+) -> Result<Paged<NamespaceSummary>, Error> {
     let (selector, window) = (
         q.selector.unwrap_or_default(),
-        Window::new(q.limit, q.cursor),
+        Window::new(q.limit, q.cursor).sorted(q.sort)?,
     );
     let revision = app.controller.shown_revision();
     let page = app
         .controller
         .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
-    here.page(page.items, page.next).at_revision(revision)
+    here.page(page.items, page.next)
+        .at_revision(revision)
+        .only(q.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -15,7 +15,7 @@ use tradewind_api::{Comment, PlanSummary, StoredPlanView};
 use tradewind_controller::{Draft, Filter};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, OneOf, Selector, Window},
+    list::{Cursor, OneOf, Selector, Sort, Window},
     names::{Namespace, PlanId},
     plan::stored::PlanStatus,
     units::Millis,
@@ -27,7 +27,7 @@ use super::{
     auth::Caller,
     deployments::{InNamespace, accepted, accepted_response},
     extract::{ManifestBody, OptionalJson, Path, Query},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,6 +44,10 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<PlanStatus>>,
     /// Only those whose manifest's labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `id`, `namespace`, `deployment`, `status`, `createdAt`, `expiresAt`, `hourlyAfter`, several between commas; `-` before one for the highest first. Default: the newest first. A cursor goes with its order.
+    sort: Option<Sort<PlanSummary>>,
+    /// Only these fields of each item, between commas, such as `id,status`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -90,9 +94,11 @@ pub(crate) async fn list(
     let revision = app.controller.shown_revision();
     let page = app
         .controller
-        .plans(&filter, &Window::new(q.limit, q.cursor))
+        .plans(&filter, &Window::new(q.limit, q.cursor).sorted(q.sort)?)
         .await?;
-    Ok(here.page(page.items, page.next).at_revision(revision))
+    here.page(page.items, page.next)
+        .at_revision(revision)
+        .only(q.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -10,7 +10,7 @@ use tradewind_api::{OddFiles, Plugin, PluginState, PluginView, ReloadReport, Rol
 use tradewind_core::{
     event::{Event, Reason, Severity},
     identity::{Role, Scope},
-    list::{Cursor, OneOf, Page, Window},
+    list::{Cursor, OneOf, Page, Sort, Window},
     names::{InstanceName, Namespace},
 };
 
@@ -19,7 +19,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{OptionalJson, Path, Query},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,6 +34,10 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those with this status, or with one of several between commas.
     status: Option<OneOf<PluginState>>,
+    /// The order: `instance`, `state`, several between commas; `-` before one for the highest first. Default: by instance. A cursor goes with its order.
+    sort: Option<Sort<PluginView>>,
+    /// Only these fields of each item, between commas, such as `instance,state`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -45,12 +49,12 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<PluginView, OddFiles> {
+) -> Result<Paged<PluginView, OddFiles>, Error> {
     let plugins = app.plugins.list_for(&within(&caller, q.namespace));
     let plugins = plugins
         .into_iter()
         .filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
-    let page = Page::of(plugins, &Window::new(q.limit, q.cursor));
+    let page = Page::of(plugins, &Window::new(q.limit, q.cursor).sorted(q.sort)?);
     let plugins: Vec<_> = page
         .items
         .into_iter()
@@ -61,7 +65,9 @@ pub(crate) async fn list(
     } else {
         Vec::new()
     };
-    here.page(plugins, page.next).beside(OddFiles { problems })
+    here.page(plugins, page.next)
+        .beside(OddFiles { problems })
+        .only(q.fields)
 }
 
 /// One namespace, which the gate has checked, or all that the caller reaches.

@@ -9,17 +9,17 @@ use serde::Deserialize;
 use tradewind_api::{Degraded, RegionView};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, OneOf, Page, Window},
+    list::{Cursor, OneOf, Page, Sort, Window},
     names::Namespace,
     place_health::Circuit,
 };
 
 use super::{
-    App,
+    App, Error,
     access::{Reach, needs},
     auth::Caller,
     extract::Query,
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
     plugins::within,
 };
 
@@ -30,6 +30,10 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those whose circuit is so, or in one of several states between commas.
     status: Option<OneOf<Circuit>>,
+    /// The order: `provider`, `region`, `circuit`, `latency`, `timeToReady`, several between commas; `-` before one for the highest first. Default: by provider and region. A cursor goes with its order.
+    sort: Option<Sort<RegionView>>,
+    /// Only these fields of each item, between commas, such as `region,circuit`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -41,15 +45,17 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<RegionView, Degraded> {
+) -> Result<Paged<RegionView, Degraded>, Error> {
     let regions = app.controller.regions(&within(&caller, q.namespace));
     let degraded = regions.beside;
     let regions = regions
         .items
         .into_iter()
         .filter(|region| q.status.as_ref().is_none_or(|s| s.has(region.circuit)));
-    let page = Page::of(regions, &Window::new(q.limit, q.cursor));
-    here.page(page.items, page.next).beside(degraded)
+    let page = Page::of(regions, &Window::new(q.limit, q.cursor).sorted(q.sort)?);
+    here.page(page.items, page.next)
+        .beside(degraded)
+        .only(q.fields)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

@@ -60,7 +60,9 @@ pub struct CursorError {
 
 /// A cursor of the same list in another order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cursor \"{cursor}\" is of {of}, and the request asks for {asked}: a cursor goes with its order")]
+#[error(
+    "cursor \"{cursor}\" is of {of}, and the request asks for {asked}: a cursor goes with its order"
+)]
 pub struct OrderError {
     cursor: String,
     of: String,
@@ -320,9 +322,8 @@ impl<T: Listed> Collected<'_, T> {
 
     fn sort(&mut self) {
         let window = self.window;
-        self.kept.sort_by(|(a, _), (b, _)| {
-            window.compare((&a.values, &a.key), (&b.values, &b.key))
-        });
+        self.kept
+            .sort_by(|(a, _), (b, _)| window.compare((&a.values, &a.key), (&b.values, &b.key)));
     }
 }
 

@@ -37,7 +37,11 @@ pub(super) fn mend(document: &mut Value) {
                 continue;
             }
             let shapes = schema.get_mut("oneOf").and_then(Value::as_array_mut);
-            for shape in shapes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            for shape in shapes
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_object_mut)
+            {
                 absent_is_not_null(shape);
             }
             if let Some(fields) = schema.as_object_mut() {
@@ -188,14 +192,20 @@ fn number(schema: &mut Fields) {
 /// Words that are paths get the names under which code knows them.
 fn words(schema: &mut Fields) {
     let all = schema.get("enum").and_then(Value::as_array);
-    let words: Vec<&str> = all.into_iter().flatten().filter_map(Value::as_str).collect();
+    let words: Vec<&str> = all
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if !words.iter().any(|word| word.contains('/')) {
         return;
     }
     let name = |word: &&str| -> String {
         let last = word.rsplit('/').next().unwrap_or(word);
         let parts = last.split(|c: char| !c.is_ascii_alphanumeric());
-        parts.filter_map(|part| Some(part.get(..1)?.to_uppercase() + part.get(1..)?)).collect()
+        parts
+            .filter_map(|part| Some(part.get(..1)?.to_uppercase() + part.get(1..)?))
+            .collect()
     };
     let names: Vec<String> = words.iter().map(name).collect();
     schema.insert("x-enum-varnames".to_owned(), names.into());
@@ -236,7 +246,10 @@ fn absent_is_not_null(schema: &mut Fields) {
         .collect();
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     for (name, property) in properties.into_iter().flatten() {
-        if let Some(property) = property.as_object_mut().filter(|_| !required.contains(name)) {
+        if let Some(property) = property
+            .as_object_mut()
+            .filter(|_| !required.contains(name))
+        {
             not_null(property);
         }
     }

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Listed;
+use crate::base::units::{Bytes, Instant, MicroUsd, MilliCpu, Millis};
 
 /// What an item is sorted by. What it does not have comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,9 +56,39 @@ impl From<u64> for SortValue {
     }
 }
 
-impl From<i64> for SortValue {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
+impl From<u32> for SortValue {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<Instant> for SortValue {
+    fn from(at: Instant) -> Self {
+        at.0.into()
+    }
+}
+
+impl From<MicroUsd> for SortValue {
+    fn from(sum: MicroUsd) -> Self {
+        sum.0.into()
+    }
+}
+
+impl From<Millis> for SortValue {
+    fn from(time: Millis) -> Self {
+        time.0.into()
+    }
+}
+
+impl From<MilliCpu> for SortValue {
+    fn from(cores: MilliCpu) -> Self {
+        cores.0.into()
+    }
+}
+
+impl From<Bytes> for SortValue {
+    fn from(size: Bytes) -> Self {
+        size.0.into()
     }
 }
 
@@ -154,7 +185,7 @@ impl<T: Listed> JsonSchema for Sort<T> {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let fields = T::SORTS.join("|");
+        let fields = T::SORTS.join("|").replace('.', "\\.");
         json_schema!({
             "type": "string",
             "pattern": format!("^-?({fields})(,-?({fields}))*$"),

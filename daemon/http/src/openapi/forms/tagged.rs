@@ -50,12 +50,14 @@ struct Told<'a> {
 
 /// Shapes told apart by a property of which each has a word of its own.
 fn by_tag(shapes: &[Fields], known: &Fields) -> Option<Fields> {
-    let (tag, _) = properties(shapes.first()?).find(|(_, property)| !property["const"].is_null())?;
+    let (tag, _) =
+        properties(shapes.first()?).find(|(_, property)| !property["const"].is_null())?;
     let mut words = Vec::new();
     let mut meanings = Vec::new();
     let mut told: BTreeMap<&String, Vec<Told<'_>>> = BTreeMap::new();
     for shape in shapes {
-        let word = shape.get("properties")?[tag]["const"].as_str()?;
+        let (_, property) = properties(shape).find(|(name, _)| *name == tag)?;
+        let word = property["const"].as_str()?;
         words.push(word);
         if let Some(meaning) = shape.get("description").and_then(Value::as_str) {
             meanings.push(format!("- `{word}`: {meaning}"));
@@ -65,10 +67,7 @@ fn by_tag(shapes: &[Fields], known: &Fields) -> Option<Fields> {
         }
     }
     let mut joined = Fields::new();
-    let mut word = json!({ "type": "string", "enum": words });
-    if !meanings.is_empty() {
-        word["description"] = meanings.join("\n").into();
-    }
+    let word = json!({ "type": "string", "enum": words, "description": meanings.join("\n") });
     joined.insert(tag.clone(), word);
     let mut required = BTreeSet::from([tag]);
     for (name, told) in told {
@@ -129,7 +128,9 @@ fn one_of_all(told: &[Told<'_>], everywhere: bool, known: &Fields) -> Value {
     };
     let words: Vec<String> = told.iter().map(|told| format!("`{}`", told.word)).collect();
     let of = (!everywhere).then(|| format!("Of {}.", words.join(", ")));
-    let about = told.iter().find_map(|told| told.property["description"].as_str());
+    let about = told
+        .iter()
+        .find_map(|told| told.property["description"].as_str());
     let about: Vec<&str> = about.into_iter().chain(of.as_deref()).collect();
     if !about.is_empty() {
         property.insert("description".to_owned(), about.join(" ").into());
@@ -160,9 +161,7 @@ mod tests {
             json!({"type": "object", "required": ["kind", name], "properties": {
                 "kind": {"type": "string", "const": kind}, name: schema}})
         };
-        let single = |name: &str| {
-            json!({"type": "object", "properties": {name: {"type": "string"}}, "additionalProperties": false})
-        };
+        let single = |name: &str| json!({"type": "object", "properties": {name: {"type": "string"}}, "additionalProperties": false});
         let mut document = json!({"components": {"schemas": {
             "Id": {"type": "string", "pattern": "^r-"},
             "Cause": {"oneOf": [
@@ -176,7 +175,7 @@ mod tests {
         assert_eq!(
             document["components"]["schemas"]["Cause"],
             json!({"type": "object", "required": ["kind"], "properties": {
-                "kind": {"type": "string", "enum": ["request", "count", "rule"]},
+                "kind": {"type": "string", "enum": ["request", "count", "rule"], "description": ""},
                 "id": {"oneOf": [{"type": "string"}, {"type": "integer"}], "description": "Of `request`, `count`."},
                 "text": {"type": "string", "description": "Of `rule`."},
             }})

@@ -37,7 +37,9 @@ fn closure(document: &Value, mut found: BTreeSet<String>) -> BTreeSet<String> {
     let mut next: Vec<String> = found.iter().cloned().collect();
     while let Some(name) = next.pop() {
         let mut more = BTreeSet::new();
-        named(&document["components"]["schemas"][&name], &mut more);
+        if let Some(schema) = document["components"]["schemas"].get(&name) {
+            named(schema, &mut more);
+        }
         next.extend(more.into_iter().filter(|name| found.insert(name.clone())));
     }
     found
