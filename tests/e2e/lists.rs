@@ -380,8 +380,8 @@ async fn lists_come_in_the_order_and_with_the_fields_that_are_asked_for() -> Res
     // One before the place, one behind it; the item that the cursor is about goes.
     daemon
         .put(
-            "0",
-            &service("0", "default", "web", 1).replace("command", "replicas: 4, command"),
+            "z",
+            &service("z", "default", "web", 1).replace("command", "replicas: 4, command"),
         )
         .await?;
     daemon

@@ -182,6 +182,10 @@ fn number(schema: &mut Fields) {
         _ => return,
     };
     schema.insert("format".to_owned(), known.into());
+    if known == "int64" {
+        schema.entry("minimum").or_insert(i64::MIN.into());
+        schema.entry("maximum").or_insert(i64::MAX.into());
+    }
     if let Some(most) = schema.get_mut("maximum")
         && most.as_u64().is_some_and(|most| most > LARGEST)
     {
@@ -355,7 +359,7 @@ mod tests {
             json!({
                 "Size": {"oneOf": [
                     {"type": "string", "pattern": "^[0-9]+$"},
-                    {"type": "integer", "format": "int64", "minimum": 0},
+                    {"type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX},
                 ]},
                 "State": {"type": "string", "enum": ["up", "down"]},
                 "All": {"type": "object", "required": ["state"], "properties": {
