@@ -49,7 +49,8 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<Status>>,
     /// Only those whose labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
-    /// The order: `namespace`, `name`, `status`, `ready`, `replicas`, `hourlyCost`, `createdAt`, several between commas; `-` before one for the highest first. Default: by namespace and name. A cursor goes with its order.
+    /// The order: `namespace`, `name`, `status`, `ready`, `replicas`, `hourlyCost`, `createdAt`, several between commas; `-` before one for the
+    /// highest first. Default: by namespace and name. A cursor goes with its order.
     sort: Option<Sort<DeploymentSummary>>,
     /// Only these fields of each item, between commas, such as `name,status`. Default: all.
     fields: Option<Fields>,

@@ -39,7 +39,8 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those whose labels are so, such as `team=red`. Default: whatever they are.
     selector: Option<Selector>,
-    /// The order: `name`, `spend.hourly`, `spend.thisMonth`, `heldBack`, several between commas; `-` before one for the highest first. Default: by name. A cursor goes with its order.
+    /// The order: `name`, `spend.hourly`, `spend.thisMonth`, `heldBack`, several between commas; `-` before one for the highest first. Default:
+    /// by name. A cursor goes with its order.
     sort: Option<Sort<NamespaceSummary>>,
     /// Only these fields of each item, between commas, such as `name,spend.hourly`. Default: all.
     fields: Option<Fields>,

@@ -31,7 +31,8 @@ pub(crate) struct OffersQuery {
     namespace: Option<Namespace>,
     /// Only those whose labels are so, such as `platform=EKS`. Default: whatever they are.
     selector: Option<Selector>,
-    /// The order: `provider`, `region`, `size`, `price`, `cpu`, `memory`, `quotedAt`, several between commas; `-` before one for the highest first. Default: by provider and id. A cursor goes with its order.
+    /// The order: `provider`, `region`, `size`, `price`, `cpu`, `memory`, `quotedAt`, several between commas; `-` before one for the highest
+    /// first. Default: by provider and id. A cursor goes with its order.
     sort: Option<Sort<OfferView>>,
     /// Only these fields of each item, between commas, such as `provider,size,price`. Default: all.
     fields: Option<Fields>,

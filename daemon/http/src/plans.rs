@@ -44,7 +44,8 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<PlanStatus>>,
     /// Only those whose manifest's labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
-    /// The order: `id`, `namespace`, `deployment`, `status`, `createdAt`, `expiresAt`, `hourlyAfter`, several between commas; `-` before one for the highest first. Default: the newest first. A cursor goes with its order.
+    /// The order: `id`, `namespace`, `deployment`, `status`, `createdAt`, `expiresAt`, `hourlyAfter`, several between commas; `-` before one for
+    /// the highest first. Default: the newest first. A cursor goes with its order.
     sort: Option<Sort<PlanSummary>>,
     /// Only these fields of each item, between commas, such as `id,status`. Default: all.
     fields: Option<Fields>,

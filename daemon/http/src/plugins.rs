@@ -34,7 +34,8 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those with this status, or with one of several between commas.
     status: Option<OneOf<PluginState>>,
-    /// The order: `instance`, `state`, several between commas; `-` before one for the highest first. Default: by instance. A cursor goes with its order.
+    /// The order: `instance`, `state`, several between commas; `-` before one for the highest first. Default: by instance. A cursor goes with
+    /// its order.
     sort: Option<Sort<PluginView>>,
     /// Only these fields of each item, between commas, such as `instance,state`. Default: all.
     fields: Option<Fields>,

@@ -30,7 +30,8 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those whose circuit is so, or in one of several states between commas.
     status: Option<OneOf<Circuit>>,
-    /// The order: `provider`, `region`, `circuit`, `latency`, `timeToReady`, several between commas; `-` before one for the highest first. Default: by provider and region. A cursor goes with its order.
+    /// The order: `provider`, `region`, `circuit`, `latency`, `timeToReady`, several between commas; `-` before one for the highest first.
+    /// Default: by provider and region. A cursor goes with its order.
     sort: Option<Sort<RegionView>>,
     /// Only these fields of each item, between commas, such as `region,circuit`. Default: all.
     fields: Option<Fields>,

@@ -38,7 +38,8 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those with this status, or with one of several between commas.
     status: Option<OneOf<TokenState>>,
-    /// The order: `name`, `role`, `state`, `createdAt`, `expiresAt`, `lastUsed`, several between commas; `-` before one for the highest first. Default: by name. A cursor goes with its order.
+    /// The order: `name`, `role`, `state`, `createdAt`, `expiresAt`, `lastUsed`, several between commas; `-` before one for the highest first.
+    /// Default: by name. A cursor goes with its order.
     sort: Option<Sort<TokenView>>,
     /// Only these fields of each item, between commas, such as `name,state`. Default: all.
     fields: Option<Fields>,

@@ -28,7 +28,8 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only of this deployment.
     deployment: Option<DeploymentName>,
-    /// The order: `namespace`, `deployment`, `provider`, `memoryBytes`, `restarts`, several between commas; `-` before one for the highest first. Default: by deployment. A cursor goes with its order.
+    /// The order: `namespace`, `deployment`, `provider`, `memoryBytes`, `restarts`, several between commas; `-` before one for the highest
+    /// first. Default: by deployment. A cursor goes with its order.
     sort: Option<Sort<ReplicaUsage>>,
     /// Only these fields of each item, between commas, such as `deployment,memoryBytes`. Default: all.
     fields: Option<Fields>,
