@@ -128,6 +128,7 @@ bench: setup ## measures, prints a table, writes target/bench/results.json
 
 lint: ## format and clippy, warnings are errors
 	cargo fmt --all --check
+	rustfmt --check --edition 2024 tests/clients/rust/src/main.rs
 	cd plugins && cargo fmt --all --check
 	cd tests/guests && cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
