@@ -54,6 +54,14 @@ impl Listed for NamespaceSummary {
     }
 }
 
+/// A namespace that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceLeft {
+    /// Its name.
+    pub name: Namespace,
+}
+
 /// A namespace whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

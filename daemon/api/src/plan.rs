@@ -91,6 +91,16 @@ impl Listed for PlanSummary {
     }
 }
 
+/// A stored plan that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanLeft {
+    /// The deployment's namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub id: PlanId,
+}
+
 /// A stored plan whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

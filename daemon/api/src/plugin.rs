@@ -182,6 +182,14 @@ pub struct PluginView {
     pub statistics: CallStatistics,
 }
 
+/// A plugin instance that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginLeft {
+    /// The instance.
+    pub instance: InstanceName,
+}
+
 /// By instance.
 impl Listed for PluginView {
     const LIST: &'static str = "plugins";

@@ -60,6 +60,16 @@ pub struct RegionView {
     pub waiting: usize,
 }
 
+/// A region that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionLeft {
+    /// The provider instance.
+    pub provider: InstanceName,
+    /// The region. Empty where the provider has no regions.
+    pub region: String,
+}
+
 /// By provider, then by name.
 impl Listed for RegionView {
     const LIST: &'static str = "regions";

@@ -9,14 +9,13 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::{StreamExt, stream};
+use futures::stream;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tradewind_api::{
-    Accepted, Bookmark, DeploymentDiff, DeploymentLeft, DeploymentSummary, DeploymentView, Outcome,
-    Page, PlanView, Status,
+    Accepted, DeploymentDiff, DeploymentSummary, DeploymentView, Outcome, Page, PlanView, Status,
 };
-use tradewind_controller::{Filter, ListChange, ListEvent};
+use tradewind_controller::Filter;
 use tradewind_core::{
     identity::Role,
     list::{Cursor, OneOf, Selector, Sort, Window},
@@ -33,6 +32,7 @@ use super::{
     namespaced,
     paging::{self, Fields, Here},
     sse::{self, Message},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,30 +119,16 @@ pub(crate) async fn list(
         status: q.status,
         selector: q.selector.unwrap_or_default(),
     };
-    let resumed = streaming.last_event_id.map(revision).transpose()?;
-    if q.watch || streaming.accepted {
-        if let Some(cursor) = &q.cursor {
-            return Err(Error::Parameters {
-                message: format!(
-                    "cursor \"{cursor}\" is of a page, and this is a watch: send a revision as `after`"
-                ),
-            });
-        }
-        if q.sort.is_some() || q.fields.is_some() {
-            return Err(Error::Parameters {
-                message: "sort and fields are of pages, and this is a watch: leave them out"
-                    .to_owned(),
-            });
-        }
-        return watch(app, &caller, filter, resumed.or(q.after)).await;
-    }
-    if let Some(after) = q.after {
-        return Err(Error::Parameters {
-            message: format!(
-                "after \"{}\" is of a watch: send watch=true as well",
-                after.0
-            ),
-        });
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
+    if let Some(after) = asked.of()? {
+        let events = app.controller.follow_list(filter, after)?;
+        return watching::answer(&app, &caller.identity, events).await;
     }
     let revision = app.controller.shown_revision();
     let page = app
@@ -156,51 +142,6 @@ pub(crate) async fn list(
         .into_response())
 }
 
-fn revision(value: String) -> Result<Revision, Error> {
-    value.parse().map(Revision).map_err(|_| Error::Header {
-        name: "Last-Event-ID",
-        value,
-        rule: "send the id of an event of the watch, or a revision",
-    })
-}
-
-/// The data of a watch's events.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Told {
-    Put(Box<DeploymentSummary>),
-    Delete(DeploymentLeft),
-    Bookmark(Bookmark),
-}
-
-async fn watch(
-    app: App,
-    caller: &Caller,
-    filter: Filter<Status>,
-    after: Option<Revision>,
-) -> Result<Response, Error> {
-    let events = app.controller.follow_list(filter, after)?;
-    let messages = events.map(|event| {
-        let ListEvent { revision, change } = event?;
-        let (name, data) = match change {
-            ListChange::Put(summary) => ("put", Told::Put(summary)),
-            ListChange::Delete { namespace, name } => {
-                ("delete", Told::Delete(DeploymentLeft { namespace, name }))
-            }
-            ListChange::Bookmark => {
-                let revision = revision.unwrap_or_default();
-                ("bookmark", Told::Bookmark(Bookmark { revision }))
-            }
-        };
-        Ok(Message {
-            id: revision.map(|revision| revision.0.to_string()),
-            name,
-            data,
-        })
-    });
-    sse::response(&app, &caller.identity, messages).await
-}
-
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
     op.id("listDeployments")
         .with(needs(Role::Viewer, Reach::Filtered))
@@ -208,13 +149,7 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or watch deployments, by namespace and name")
         .response::<200, Json<Page<DeploymentSummary>>>()
         .with(paging::linked)
-        .with(
-            sse::Told::default()
-                .event::<DeploymentSummary>("put")
-                .event::<DeploymentLeft>("delete")
-                .event::<Bookmark>("bookmark")
-                .described(),
-        )
+        .with(watching::described::<DeploymentSummary>)
 }
 
 pub(crate) async fn get(

@@ -52,6 +52,7 @@ mod sse;
 pub mod starting;
 mod tokens;
 mod usage;
+mod watching;
 
 use std::{any::Any, sync::Arc};
 
@@ -119,6 +120,7 @@ pub struct Inner {
     streams: guard::Shares,
     /// Requests that bring a component.
     uploads: guard::Shares,
+    lists: watching::Lists,
 }
 
 impl std::ops::Deref for App {
@@ -159,6 +161,7 @@ impl App {
         let crowd = Arc::new(server::Crowd::new(connections));
         let refusals = refusals::Refusals::default();
         let metrics = metrics::Metrics::new(&refusals);
+        let lists = watching::Lists::at(handles.controller.shown_revision());
         let inner = Inner {
             handles,
             config,
@@ -172,6 +175,7 @@ impl App {
             requests,
             streams,
             uploads,
+            lists,
         };
         Self {
             inner: Arc::new(inner),

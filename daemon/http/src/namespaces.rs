@@ -11,11 +11,13 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome};
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Page};
+use tradewind_controller::{ListNow, WholeList};
 use tradewind_core::{
-    identity::Role,
+    identity::{Role, Scope},
     list::{Cursor, Selector, Sort, Window},
     names::Namespace,
+    store::Revision,
 };
 
 use super::{
@@ -23,8 +25,9 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     etag::{self, Known},
-    extract::{Condition, NamespaceBody, Path, Query},
-    paging::{Fields, Here, Paged},
+    extract::{Condition, NamespaceBody, Path, Query, Streaming},
+    paging::{self, Fields, Here},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,6 +51,13 @@ pub(crate) struct ListQuery {
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
     cursor: Option<Cursor<NamespaceSummary>>,
+    /// True: server-sent events in place of pages, as of deployments: `put` has an item, `delete` the name of one that is gone or left the
+    /// filter, `bookmark` a revision up to which everything has been told. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    watch: bool,
+    /// Of a watch: only what changes after this revision. The header `Last-Event-ID` goes before it. Default: everything that is there, then a
+    /// bookmark, then what changes. 410 when what changed since is not known any more.
+    after: Option<Revision>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -63,18 +73,40 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Result<Paged<NamespaceSummary>, Error> {
-    let (selector, window) = (
-        q.selector.unwrap_or_default(),
-        Window::new(q.limit, q.cursor).sorted(q.sort)?,
-    );
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
+    let selector = q.selector.unwrap_or_default();
+    if let Some(after) = asked.of()? {
+        let namespaces = Namespaces {
+            app: app.clone(),
+            scope: caller.scope().clone(),
+            namespace: q.namespace,
+            selector,
+        };
+        let followed = app.lists.namespaces.clone();
+        let events = followed
+            .follow(namespaces, app.controller.clone(), after)
+            .await?;
+        return watching::answer(&app, &caller.identity, events).await;
+    }
+    let window = Window::new(q.limit, q.cursor).sorted(q.sort)?;
     let revision = app.controller.shown_revision();
     let page = app
         .controller
         .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
-    here.page(page.items, page.next)
+    app.lists.namespaces.sent(&page.items);
+    Ok(here
+        .page(page.items, page.next)
         .at_revision(revision)
-        .only(q.fields)
+        .only(q.fields)?
+        .into_response())
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -83,6 +115,9 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .tag("namespaces")
         .summary("List the namespaces, by name")
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
+        .response::<200, Json<Page<NamespaceSummary>>>()
+        .with(paging::linked)
+        .with(watching::described::<NamespaceSummary>)
 }
 
 pub(crate) async fn get(
@@ -214,4 +249,45 @@ fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<
 
 fn tag(generation: u64) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(format!("\"{generation}\"")).map_err(|e| Error::Encode(e.into()))
+}
+
+/// The namespaces, as one reader may follow them.
+struct Namespaces {
+    app: App,
+    scope: Scope,
+    namespace: Option<Namespace>,
+    selector: Selector,
+}
+
+impl Namespaces {
+    fn may_know(&self, name: &Namespace) -> bool {
+        self.scope.admits(name) && self.namespace.as_ref().is_none_or(|one| one == name)
+    }
+}
+
+impl WholeList for Namespaces {
+    type Item = NamespaceSummary;
+
+    async fn read(&self) -> Result<ListNow<NamespaceSummary>, tradewind_controller::Error> {
+        let everything = (Selector::default(), Window::whole());
+        let (selector, window) = &everything;
+        let all = self
+            .app
+            .controller
+            .namespaces(&Scope::All, None, selector, window)
+            .items;
+        let wanted =
+            |s: &&NamespaceSummary| self.may_know(&s.name) && self.selector.admits(&s.labels);
+        let shown = all.iter().filter(wanted).cloned().collect();
+        Ok(ListNow { all, shown })
+    }
+
+    fn may_know(&self, name: &Namespace) -> Option<bool> {
+        Some(self.may_know(name))
+    }
+
+    /// What they have spent is not.
+    fn is_stored(&self) -> bool {
+        true
+    }
 }

@@ -227,7 +227,9 @@ async fn main() -> Result<()> {
         refused.r#type, refused.status, first.path
     );
 
-    let plugins = plugins_api::list_plugins(api, None, None, None, None, None, None).await?;
+    let plugins =
+        plugins_api::list_plugins(api, None, None, None, None, None, None, None, None, None)
+            .await?;
     let instances: BTreeSet<String> = plugins
         .items
         .into_iter()
@@ -246,7 +248,9 @@ async fn main() -> Result<()> {
         "offer {} {} {} at {price}",
         offer.provider, offer.region, offer.size
     );
-    let regions = placement_api::list_regions(api, None, None, None, None, None, None).await?;
+    let regions =
+        placement_api::list_regions(api, None, None, None, None, None, None, None, None, None)
+            .await?;
     let regions: Vec<String> = regions
         .items
         .into_iter()

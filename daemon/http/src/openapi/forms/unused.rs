@@ -37,7 +37,8 @@ fn closure(document: &Value, mut found: BTreeSet<String>) -> BTreeSet<String> {
     let mut next: Vec<String> = found.iter().cloned().collect();
     while let Some(name) = next.pop() {
         let mut more = BTreeSet::new();
-        if let Some(schema) = document["components"]["schemas"].get(&name) {
+        let all = document.pointer("/components/schemas");
+        if let Some(schema) = all.and_then(|all| all.get(&name)) {
             named(schema, &mut more);
         }
         next.extend(more.into_iter().filter(|name| found.insert(name.clone())));
