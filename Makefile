@@ -70,7 +70,7 @@ test: test-host test-plugins ## everything that has to hold
 # Each says for itself when this machine can't have it; its tests are left out then.
 BACKENDS := for setup in tests/backends/*/setup.sh; do bash "$$setup"; done
 
-backends: ## installs the container engine, the cluster, the cloud and the tester of the API that tests run on
+backends: ## installs the container engine, the cluster, the cloud, the tester and the clients of the API that tests run on
 	@$(BACKENDS)
 
 # Back ends are fetched and built beside the compiler.
@@ -128,6 +128,7 @@ bench: setup ## measures, prints a table, writes target/bench/results.json
 
 lint: ## format and clippy, warnings are errors
 	cargo fmt --all --check
+	rustfmt --check --edition 2024 tests/clients/rust/src/main.rs
 	cd plugins && cargo fmt --all --check
 	cd tests/guests && cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings

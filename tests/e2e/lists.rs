@@ -362,3 +362,93 @@ async fn every_list_has_pages() -> Result<()> {
     assert_eq!(items(&last).len(), 1);
     Ok(())
 }
+
+/// By a field that is asked for, page by page, also while others come and go; and no more of an item than is wanted.
+#[tokio::test]
+async fn lists_come_in_the_order_and_with_the_fields_that_are_asked_for() -> Result<()> {
+    let daemon = simulated()?;
+    for (name, replicas) in [("a", 1), ("b", 3), ("c", 2), ("d", 3), ("e", 1)] {
+        let text = service(name, "default", "web", 1)
+            .replace("command", &format!("replicas: {replicas}, command"));
+        daemon.put(name, &text).await?;
+    }
+    let wanted = "/v1/deployments?sort=-replicas,name&fields=name,replicas,labels.app&limit=2";
+    let (first, next) = page(&daemon, wanted).await?;
+    let item = |name: &str, replicas: u32| serde_json::json!({"name": name, "replicas": replicas, "labels": {"app": "web"}});
+    assert_eq!(items(&first), [item("b", 3), item("d", 3)]);
+    assert!(first["revision"].is_u64(), "{first}");
+    // One before the place, one behind it; the item that the cursor is about goes.
+    daemon
+        .put(
+            "z",
+            &service("z", "default", "web", 1).replace("command", "replicas: 4, command"),
+        )
+        .await?;
+    daemon
+        .put(
+            "f",
+            &service("f", "default", "web", 1).replace("command", "replicas: 2, command"),
+        )
+        .await?;
+    daemon.delete("d").await?;
+    daemon.gone("d").await?;
+    let (second, next) = page(&daemon, &next.context("one page")?).await?;
+    assert_eq!(items(&second), [item("c", 2), item("f", 2)]);
+    let (last, end) = page(&daemon, next.as_deref().context("two pages")?).await?;
+    assert_eq!(
+        (items(&last), end),
+        (vec![item("a", 1), item("e", 1)], None)
+    );
+
+    // A cursor goes with its order.
+    let cursor = second["next"].as_str().context("no cursor")?;
+    for other in ["", "&sort=name", "&sort=replicas,name"] {
+        let (status, text) =
+            refused(&daemon, &format!("/v1/deployments?cursor={cursor}{other}")).await?;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(
+            text.contains("is of the list with sort=-replicas,name"),
+            "{text}"
+        );
+    }
+    for (query, wanted) in [
+        (
+            "sort=size",
+            "can't be sorted by \"size\": its fields for that are namespace, name, status,",
+        ),
+        (
+            "fields=name,phase",
+            "there is no field \"phase\": an item has createdAt, generation, hourlyCost,",
+        ),
+        ("watch=true&fields=name", "sort and fields are of pages"),
+    ] {
+        let (status, text) = refused(&daemon, &format!("/v1/deployments?{query}")).await?;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(text.contains(wanted), "{query}: {text}");
+    }
+
+    let (offers, _) = page(&daemon, "/v1/offers?sort=-price&fields=region,price").await?;
+    assert_eq!(
+        items(&offers),
+        [("q", "0.20"), ("r", "0.10")]
+            .map(|(region, price)| serde_json::json!({"region": region, "price": price}))
+    );
+    assert_eq!(offers["failures"], serde_json::json!([]));
+    let (plugins, _) = page(
+        &daemon,
+        "/v1/plugins?sort=-instance&fields=instance,identity.version",
+    )
+    .await?;
+    assert_eq!(items(&plugins)[0]["instance"], "cloud", "{plugins}");
+    assert!(
+        items(&plugins)[0]["identity"]["version"].is_string(),
+        "{plugins}"
+    );
+    let (events, _) = page(&daemon, "/v1/events?deployment=a&fields=reason&limit=1").await?;
+    assert_eq!(
+        items(&events)[0].as_object().map(serde_json::Map::len),
+        Some(1),
+        "{events}"
+    );
+    Ok(())
+}

@@ -14,6 +14,7 @@ mod aws_account;
 mod azure;
 mod budgets;
 mod canary;
+mod clients;
 mod commands;
 mod conformance;
 mod constraints;

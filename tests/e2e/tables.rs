@@ -49,6 +49,10 @@ async fn a_list_is_sorted_filtered_and_printed_in_every_form() -> Result<()> {
             "default/one\n",
         ),
         (
+            &["get", "--sort", "-cost", "--limit", "2", "-o", "name"],
+            "default/two\nteam/six\n",
+        ),
+        (
             &["get", "--field", "replicas=3", "-o", "name"],
             "default/two\n",
         ),

@@ -356,3 +356,101 @@ async fn the_type_of_a_problem_leads_to_what_it_means() -> Result<()> {
     assert_eq!(nothing.status(), StatusCode::NOT_FOUND);
     Ok(())
 }
+
+/// Plans, namespaces, plugins and regions are followed as deployments are.
+#[tokio::test]
+async fn other_lists_are_watched_as_deployments_are() -> Result<()> {
+    let daemon = simulated()?;
+    let list: Value = daemon
+        .http
+        .get(daemon.url("/v1/plugins"))
+        .send()
+        .await?
+        .json()
+        .await?;
+    let revision = list["revision"].as_u64().context("no revision")?;
+
+    let mut plans = daemon
+        .stream("/v1/plans?watch=true&namespace=default", None)
+        .await?;
+    let (event, data) = plans.named().await?;
+    assert_eq!(event, "bookmark", "{data}");
+    let mut plugins = daemon.stream("/v1/plugins?watch=true", None).await?;
+    for name in ["cheapest", "cloud"] {
+        let (event, data) = plugins.named().await?;
+        assert_eq!((event.as_str(), &data["instance"]), ("put", &json!(name)));
+        assert_eq!(plugins.place(), None, "a list that is told in part");
+    }
+    assert_eq!(plugins.named().await?.0, "bookmark");
+
+    // What comes, changes and goes.
+    for namespace in ["default", "team"] {
+        let made = daemon
+            .http
+            .post(daemon.url("/v1/plans?name=release"))
+            .body(service("web", namespace, "web"))
+            .send()
+            .await?;
+        ensure!(made.status().is_success(), "{}", made.text().await?);
+    }
+    let (event, data) = plans.named().await?;
+    assert_eq!((event.as_str(), &data["id"]), ("put", &json!("release")));
+    let place = plans.place().context("no place")?.to_owned();
+    drop(plans);
+    let gone = daemon
+        .http
+        .delete(daemon.url("/v1/plans/release"))
+        .send()
+        .await?;
+    ensure!(gone.status().is_success(), "{}", gone.text().await?);
+    // Who comes back is told of what went meanwhile, and of nothing else.
+    let mut plans = daemon
+        .stream("/v1/plans?watch=true&namespace=default", Some(&place))
+        .await?;
+    let (event, data) = plans.named().await?;
+    assert_eq!(
+        (event.as_str(), data),
+        ("delete", json!({"namespace": "default", "id": "release"}))
+    );
+
+    std::fs::remove_file(daemon.plugins().join("cloud.toml"))?;
+    loop {
+        let (event, data) = plugins.named().await?;
+        if event == "delete" || data["state"] == "removed" {
+            assert_eq!(data["instance"], "cloud", "{data}");
+            break;
+        }
+    }
+    // The list that was read before still leads to it.
+    let mut later = daemon
+        .stream(&format!("/v1/plugins?watch=true&after={revision}"), None)
+        .await?;
+    loop {
+        let (event, data) = later.named().await?;
+        assert_ne!(event, "bookmark", "the change is missing");
+        if data["instance"] == "cloud" && (event == "delete" || data["state"] == "removed") {
+            break;
+        }
+    }
+
+    let mut namespaces = daemon.stream("/v1/namespaces?watch=true", None).await?;
+    while namespaces.named().await?.0 != "bookmark" {}
+    daemon.put("web", &service("web", "fresh", "web")).await?;
+    loop {
+        let (event, data) = namespaces.named().await?;
+        if event == "put" && data["name"] == "fresh" {
+            break;
+        }
+    }
+    let early = daemon
+        .http
+        .get(daemon.url("/v1/regions?watch=true&after=1000000"))
+        .send()
+        .await?;
+    assert_eq!(
+        early.status(),
+        StatusCode::GONE,
+        "a revision that has not been"
+    );
+    Ok(())
+}

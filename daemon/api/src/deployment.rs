@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
     failure::Failure,
-    list::{Choice, Listed},
+    list::{Choice, Listed, SortValue},
     manifest::{Manifest, Target},
     names::{AllocationId, DecisionId, DeploymentName, InstanceName, Namespace, TaskName},
     store::Revision,
@@ -120,10 +120,32 @@ pub struct DeploymentSummary {
 /// By namespace, then by name.
 impl Listed for DeploymentSummary {
     const LIST: &'static str = "deployments";
+    const SORTS: &'static [&'static str] = &[
+        "namespace",
+        "name",
+        "status",
+        "ready",
+        "replicas",
+        "hourlyCost",
+        "createdAt",
+    ];
     type Key = (Namespace, DeploymentName);
 
     fn key(&self) -> Self::Key {
         (self.namespace.clone(), self.name.clone())
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "namespace" => self.namespace.as_str().into(),
+            "name" => self.name.as_str().into(),
+            "status" => self.status.as_str().into(),
+            "ready" => self.ready.into(),
+            "replicas" => self.replicas.into(),
+            "hourlyCost" => self.hourly_cost.into(),
+            "createdAt" => self.created_at.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

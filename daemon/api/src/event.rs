@@ -110,6 +110,7 @@ impl EventView {
 
 /// What led to an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EventCause")]
 #[serde(tag = "kind", content = "id", rename_all = "kebab-case")]
 pub enum Cause {
     /// A request to the API, by its id.

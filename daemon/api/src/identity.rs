@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use tradewind_core::{
     identity::{Role, Scope, TokenRecord, TokenState},
-    list::Listed,
+    list::{Choice, Listed, SortValue},
     names::{Actor, TokenId, TokenName},
     units::{Instant, Millis},
 };
@@ -60,10 +60,30 @@ impl TokenView {
 /// By name. Tokens that have ended may share one.
 impl Listed for TokenView {
     const LIST: &'static str = "tokens";
+    const SORTS: &'static [&'static str] = &[
+        "name",
+        "role",
+        "state",
+        "createdAt",
+        "expiresAt",
+        "lastUsed",
+    ];
     type Key = (TokenName, TokenId);
 
     fn key(&self) -> Self::Key {
         (self.name.clone(), self.id.clone())
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "name" => self.name.as_str().into(),
+            "role" => self.role.as_str().into(),
+            "state" => self.state.name().into(),
+            "createdAt" => self.created_at.into(),
+            "expiresAt" => self.expires_at.into(),
+            "lastUsed" => self.last_used.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

@@ -43,22 +43,23 @@ pub use explain::{CandidateView, ExcludedOffer, ExplainView, Flip, OfferPlace, T
 pub use identity::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 pub use logs::{LogsView, TaskLogLine};
 pub use namespace::{
-    HeldBack, HeldTask, MonthView, NamespaceOutcome, NamespaceSummary, NamespaceView, SpendView,
-    UsageView,
+    HeldBack, HeldTask, MonthView, NamespaceLeft, NamespaceOutcome, NamespaceSummary,
+    NamespaceView, SpendView, UsageView,
 };
 pub use offer::{OfferView, OffersView, Unoffered};
 pub use page::{Nothing, Page};
 pub use place::{CordonView, DrainView, LeftView, PlaceOutcome, PlaceView};
 pub use plan::{
-    Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanSummary, PlanView, PlannedSchedule,
-    PrerequisiteView, Quote, Review, Running, ScaleBounds, StoredPlanView, UnplacedView,
+    Adds, Applied, Basis, ChangeView, Comment, PlanDiff, PlanLeft, PlanSummary, PlanView,
+    PlannedSchedule, PrerequisiteView, Quote, Review, Running, ScaleBounds, StoredPlanView,
+    UnplacedView,
 };
 pub use plugin::{
-    CallStatistics, FolderProblem, OddFiles, Plugin, PluginState, PluginView, Plugins, Refused,
-    Rejection, ReloadReport, Rollback, Served,
+    CallStatistics, FolderProblem, OddFiles, Plugin, PluginLeft, PluginState, PluginView, Plugins,
+    Refused, Rejection, ReloadReport, Rollback, Served,
 };
 pub use recovery::{Recovery, Restarts};
-pub use regions::{CoolingView, Degraded, DegradedView, RegionView, RegionsView};
+pub use regions::{CoolingView, Degraded, DegradedView, RegionLeft, RegionView, RegionsView};
 pub use replacement::{Looked, ReplacementView, ReplacementsView};
 pub use revision::{
     DeploymentDiff, FieldChange, PauseView, RevisionDiff, RevisionMark, RevisionView, RollbackTo,

@@ -7,7 +7,7 @@ use crate::Outcome;
 use tradewind_core::{
     budget::HeldKind,
     ledger::Month,
-    list::Listed,
+    list::{Listed, SortValue},
     manifest::{Target, namespace},
     names::{DeploymentName, Namespace, TaskName},
     units::{Bytes, Instant, MicroUsd},
@@ -36,11 +36,30 @@ pub struct NamespaceSummary {
 /// By name.
 impl Listed for NamespaceSummary {
     const LIST: &'static str = "namespaces";
+    const SORTS: &'static [&'static str] = &["name", "spend.hourly", "spend.thisMonth", "heldBack"];
     type Key = Namespace;
 
     fn key(&self) -> Namespace {
         self.name.clone()
     }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "name" => self.name.as_str().into(),
+            "spend.hourly" => self.spend.hourly.into(),
+            "spend.thisMonth" => self.spend.this_month.into(),
+            "heldBack" => self.held_back.into(),
+            _ => SortValue::Nothing,
+        }
+    }
+}
+
+/// A namespace that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceLeft {
+    /// Its name.
+    pub name: Namespace,
 }
 
 /// A namespace whole.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use tradewind_core::{
     failure::ProviderFailure,
-    list::Listed,
+    list::{Listed, SortValue},
     names::InstanceName,
     offer::{Offer, PriceUnit},
     units::{Bytes, Instant, MicroUsd, MilliCpu, Millis},
@@ -128,10 +128,26 @@ pub struct OfferView {
 /// By provider, then by the provider's name for it.
 impl Listed for OfferView {
     const LIST: &'static str = "offers";
+    const SORTS: &'static [&'static str] = &[
+        "provider", "region", "size", "price", "cpu", "memory", "quotedAt",
+    ];
     type Key = (InstanceName, String);
 
     fn key(&self) -> Self::Key {
         (self.provider.clone(), self.id.clone())
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "provider" => self.provider.as_str().into(),
+            "region" => self.region.as_str().into(),
+            "size" => self.size.as_str().into(),
+            "price" => self.price.into(),
+            "cpu" => self.cpu.into(),
+            "memory" => self.memory.into(),
+            "quotedAt" => self.quoted_at.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

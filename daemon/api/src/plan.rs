@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FieldChange, TaskReason};
 use tradewind_core::{
-    list::Listed,
+    list::{Choice, Listed, SortValue},
     manifest::{Manifest, Milestone, Prerequisite, Target},
     names::{Actor, AllocationId, DeploymentName, InstanceName, Namespace, PlanId, TaskName},
     offer::PriceUnit,
@@ -58,6 +58,15 @@ pub struct PlanSummary {
 /// The newest first.
 impl Listed for PlanSummary {
     const LIST: &'static str = "plans";
+    const SORTS: &'static [&'static str] = &[
+        "id",
+        "namespace",
+        "deployment",
+        "status",
+        "createdAt",
+        "expiresAt",
+        "hourlyAfter",
+    ];
     type Key = (Reverse<Instant>, Namespace, PlanId);
 
     fn key(&self) -> Self::Key {
@@ -67,6 +76,29 @@ impl Listed for PlanSummary {
             self.id.clone(),
         )
     }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "id" => self.id.as_str().into(),
+            "namespace" => self.namespace.as_str().into(),
+            "deployment" => self.deployment.as_str().into(),
+            "status" => self.status.name().into(),
+            "createdAt" => self.created_at.into(),
+            "expiresAt" => self.expires_at.into(),
+            "hourlyAfter" => self.hourly_after.into(),
+            _ => SortValue::Nothing,
+        }
+    }
+}
+
+/// A stored plan that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanLeft {
+    /// The deployment's namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub id: PlanId,
 }
 
 /// A stored plan whole.
@@ -442,6 +474,7 @@ impl From<tradewind_core::plan::stored::Applied> for Applied {
 
 /// What a plan was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PlanBasis")]
 #[serde(rename_all = "camelCase")]
 pub struct Basis {
     /// Of the deployment; 0: there was none.

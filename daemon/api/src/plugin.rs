@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::{
     grant::Spaces,
     identity::Scope,
-    list::{Choice, Listed},
+    list::{Choice, Listed, SortValue},
     names::{Digest, InstanceName},
     plugin::{Identity, Kind, Limits, Wanted},
     units::{Bytes, Instant},
@@ -182,13 +182,30 @@ pub struct PluginView {
     pub statistics: CallStatistics,
 }
 
+/// A plugin instance that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginLeft {
+    /// The instance.
+    pub instance: InstanceName,
+}
+
 /// By instance.
 impl Listed for PluginView {
     const LIST: &'static str = "plugins";
+    const SORTS: &'static [&'static str] = &["instance", "state"];
     type Key = InstanceName;
 
     fn key(&self) -> InstanceName {
         self.instance.clone()
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "instance" => self.instance.as_str().into(),
+            "state" => self.state.name().into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

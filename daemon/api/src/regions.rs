@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use tradewind_core::{
     failure::Failure,
-    list::Listed,
+    list::{Choice, Listed, SortValue},
     names::InstanceName,
     place_health::Circuit,
     units::{Instant, Millis},
@@ -63,13 +63,36 @@ pub struct RegionView {
     pub waiting: usize,
 }
 
+/// A region that is not in the list any more: it is gone, or left what the list was narrowed to. The data of the event `delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionLeft {
+    /// The provider instance.
+    pub provider: InstanceName,
+    /// The region. Empty where the provider has no regions.
+    pub region: String,
+}
+
 /// By provider, then by name.
 impl Listed for RegionView {
     const LIST: &'static str = "regions";
+    const SORTS: &'static [&'static str] =
+        &["provider", "region", "circuit", "latency", "timeToReady"];
     type Key = (InstanceName, String);
 
     fn key(&self) -> Self::Key {
         (self.provider.clone(), self.region.clone())
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "provider" => self.provider.as_str().into(),
+            "region" => self.region.as_str().into(),
+            "circuit" => self.circuit.name().into(),
+            "latency" => self.latency.into(),
+            "timeToReady" => self.time_to_ready.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }
 

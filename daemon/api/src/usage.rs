@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tradewind_core::{
-    list::Listed,
+    list::{Listed, SortValue},
     names::{AllocationId, DeploymentName, InstanceName, Namespace, TaskName},
     units::Bytes,
     workload::Phase,
@@ -46,6 +46,13 @@ pub struct ReplicaUsage {
 /// By deployment.
 impl Listed for ReplicaUsage {
     const LIST: &'static str = "usage";
+    const SORTS: &'static [&'static str] = &[
+        "namespace",
+        "deployment",
+        "provider",
+        "memoryBytes",
+        "restarts",
+    ];
     type Key = (Namespace, DeploymentName, AllocationId, u32);
 
     fn key(&self) -> Self::Key {
@@ -55,5 +62,16 @@ impl Listed for ReplicaUsage {
             self.allocation.clone(),
             self.replica,
         )
+    }
+
+    fn sort_value(&self, field: &str) -> SortValue {
+        match field {
+            "namespace" => self.namespace.as_str().into(),
+            "deployment" => self.deployment.as_str().into(),
+            "provider" => self.provider.as_str().into(),
+            "memoryBytes" => self.memory_bytes.into(),
+            "restarts" => self.restarts.into(),
+            _ => SortValue::Nothing,
+        }
     }
 }

@@ -40,7 +40,7 @@ use tradewind_core::{
 };
 
 pub use options::{KeepAudit, Options};
-pub use service::following::{ListChange, ListEvent};
+pub use service::following::{Followed, ListChange, ListEvent, ListNow, WholeList};
 pub use service::listing::Filter;
 pub use service::measures::{DeploymentMeasure, Measures};
 pub use service::places::Draining;

@@ -18,7 +18,7 @@ use super::{
     App, Error,
     access::{Reach, needs},
     extract::{OptionalJson, Query},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 const DEFAULT_LIMIT: usize = 100;
@@ -29,6 +29,8 @@ const MOST: usize = 10_000;
 pub(crate) struct AuditQuery {
     /// Only those behind this number, page by page. Default: the last ones; the next page has those before.
     after: Option<u64>,
+    /// Only these fields of each item, between commas, such as `seq,hash`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 100, at most 10000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page lies: out of the link of the page before.
@@ -51,7 +53,7 @@ pub(crate) async fn list(
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let (page, next) = app.controller.audit(query.after, &window).await?;
     let AuditView { items, beside, .. } = page.into();
-    Ok(here.page(items, next).beside(beside))
+    here.page(items, next).beside(beside).only(query.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -19,7 +19,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Path, Query},
-    paging::{Here, Paged, shown},
+    paging::{Fields, Here, Paged, shown},
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -32,6 +32,8 @@ pub(crate) struct DecisionsQuery {
     namespace: Option<Namespace>,
     /// Only decisions that concern it.
     deployment: Option<DeploymentName>,
+    /// Only these fields of each item, between commas, such as `id,at,policy.instance`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page, the newest first. Default 50, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the newest.
@@ -64,9 +66,9 @@ pub(crate) async fn list(
         .controller
         .decisions(caller.scope(), of, &window)
         .await?;
-    Ok(here
-        .page(shown(page.items), page.next)
-        .at_revision(revision))
+    here.page(shown(page.items), page.next)
+        .at_revision(revision)
+        .only(query.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

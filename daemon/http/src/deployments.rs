@@ -9,17 +9,16 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use futures::{StreamExt, stream};
+use futures::stream;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tradewind_api::{
-    Accepted, Bookmark, DeploymentDiff, DeploymentLeft, DeploymentSummary, DeploymentView, Outcome,
-    Page, PlanView, Status,
+    Accepted, DeploymentDiff, DeploymentSummary, DeploymentView, Outcome, Page, PlanView, Status,
 };
-use tradewind_controller::{Filter, ListChange, ListEvent};
+use tradewind_controller::Filter;
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, OneOf, Selector, Window},
+    list::{Cursor, OneOf, Selector, Sort, Window},
     names::{DeploymentName, Namespace},
     store::Revision,
 };
@@ -30,9 +29,10 @@ use super::{
     auth::Caller,
     etag::{self, Known},
     extract::{Condition, ManifestBody, Path, Query, Streaming},
-    namespaced, openapi,
-    paging::{self, Here},
+    namespaced,
+    paging::{self, Fields, Here},
     sse::{self, Message},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,6 +49,11 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<Status>>,
     /// Only those whose labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `namespace`, `name`, `status`, `ready`, `replicas`, `hourlyCost`, `createdAt`, several between commas; `-` before one for the
+    /// highest first. Default: by namespace and name. A cursor goes with its order.
+    sort: Option<Sort<DeploymentSummary>>,
+    /// Only these fields of each item, between commas, such as `name,status`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: the `next` of the page before. Default: with the first.
@@ -114,79 +119,27 @@ pub(crate) async fn list(
         status: q.status,
         selector: q.selector.unwrap_or_default(),
     };
-    let resumed = streaming.last_event_id.map(revision).transpose()?;
-    if q.watch || streaming.accepted {
-        if let Some(cursor) = &q.cursor {
-            return Err(Error::Parameters {
-                message: format!(
-                    "cursor \"{cursor}\" is of a page, and this is a watch: send a revision as `after`"
-                ),
-            });
-        }
-        return watch(app, &caller, filter, resumed.or(q.after)).await;
-    }
-    if let Some(after) = q.after {
-        return Err(Error::Parameters {
-            message: format!(
-                "after \"{}\" is of a watch: send watch=true as well",
-                after.0
-            ),
-        });
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
+    if let Some(after) = asked.of()? {
+        let events = app.controller.follow_list(filter, after)?;
+        return watching::answer(&app, &caller.identity, events).await;
     }
     let revision = app.controller.shown_revision();
     let page = app
         .controller
-        .list(&filter, &Window::new(q.limit, q.cursor))
+        .list(&filter, &Window::new(q.limit, q.cursor).sorted(q.sort)?)
         .await;
     Ok(here
         .page(page.items, page.next)
         .at_revision(revision)
+        .only(q.fields)?
         .into_response())
-}
-
-fn revision(value: String) -> Result<Revision, Error> {
-    value.parse().map(Revision).map_err(|_| Error::Header {
-        name: "Last-Event-ID",
-        value,
-        rule: "send the id of an event of the watch, or a revision",
-    })
-}
-
-/// The data of a watch's events.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Told {
-    Put(Box<DeploymentSummary>),
-    Delete(DeploymentLeft),
-    Bookmark(Bookmark),
-}
-
-async fn watch(
-    app: App,
-    caller: &Caller,
-    filter: Filter<Status>,
-    after: Option<Revision>,
-) -> Result<Response, Error> {
-    let events = app.controller.follow_list(filter, after)?;
-    let messages = events.map(|event| {
-        let ListEvent { revision, change } = event?;
-        let (name, data) = match change {
-            ListChange::Put(summary) => ("put", Told::Put(summary)),
-            ListChange::Delete { namespace, name } => {
-                ("delete", Told::Delete(DeploymentLeft { namespace, name }))
-            }
-            ListChange::Bookmark => {
-                let revision = revision.unwrap_or_default();
-                ("bookmark", Told::Bookmark(Bookmark { revision }))
-            }
-        };
-        Ok(Message {
-            id: revision.map(|revision| revision.0.to_string()),
-            name,
-            data,
-        })
-    });
-    sse::response(&app, &caller.identity, messages).await
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -196,7 +149,7 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or watch deployments, by namespace and name")
         .response::<200, Json<Page<DeploymentSummary>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(watching::described::<DeploymentSummary>)
 }
 
 pub(crate) async fn get(
@@ -224,7 +177,11 @@ pub(crate) fn get_docs(op: TransformOperation) -> TransformOperation {
              counts alone, whatever has become of the status. As `If-None-Match` it spares an answer that is the same.",
         )
         .response::<200, Json<DeploymentView>>()
-        .with(openapi::or_stream)
+        .with(
+            sse::Told::default()
+                .event::<DeploymentView>("deployment")
+                .described(),
+        )
 }
 
 fn find(app: &App, namespace: &Namespace, name: &DeploymentName) -> Result<DeploymentView, Error> {

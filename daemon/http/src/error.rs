@@ -12,6 +12,7 @@ use tradewind_controller::{self as controller, request};
 use tradewind_core::{
     failure::{Failure, FailureKind},
     identity::Role,
+    list::OrderError,
     names::{DecisionId, TaskName, TokenName},
     store,
     units::{Bytes, Millis},
@@ -19,7 +20,7 @@ use tradewind_core::{
 use tradewind_manifest::Invalid;
 use tradewind_wasm::{CanaryError, RecallError, ReconcileError, RollbackError, ShadowError};
 
-use super::refusals::Reason;
+use super::{paging::fields, refusals::Reason};
 use crate::identity::{self, Refusal};
 use tradewind_api::{
     command,
@@ -547,6 +548,22 @@ fn shadow_shape(error: &ShadowError) -> Shape {
             .remedy("put the component into the plugin folder yourself, and name it in the namespace's spec.policy"),
         S::HistoryStore(_) => Shape::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Internal),
         S::Stopped => Shape::later(Kind::Unavailable),
+    }
+}
+
+impl From<fields::Error> for Error {
+    fn from(e: fields::Error) -> Self {
+        Self::Parameters {
+            message: e.to_string(),
+        }
+    }
+}
+
+impl From<OrderError> for Error {
+    fn from(e: OrderError) -> Self {
+        Self::Parameters {
+            message: e.to_string(),
+        }
     }
 }
 

@@ -26,8 +26,7 @@ use super::{
     auth::Caller,
     deployments::Name,
     extract::{Path, Query, Since, Streaming},
-    openapi,
-    paging::{self, Here, shown},
+    paging::{self, Fields, Here, shown},
     sse::{self, Message},
 };
 
@@ -49,6 +48,8 @@ pub(crate) struct EventsQuery {
     reason: Option<OneOf<Reason>>,
     /// Only those since then: a moment such as `2026-07-01T12:00:00Z`, or a time back from now such as `1h`. Default: all that are kept.
     since: Option<Since>,
+    /// Only these fields of each item of a list, between commas, such as `at,reason,message`. Default: all.
+    fields: Option<Fields>,
     /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
@@ -73,6 +74,8 @@ pub(crate) struct DeploymentEventsQuery {
     reason: Option<OneOf<Reason>>,
     /// Only those since then: a moment such as `2026-07-01T12:00:00Z`, or a time back from now such as `1h`. Default: all that are kept.
     since: Option<Since>,
+    /// Only these fields of each item of a list, between commas, such as `at,reason,message`. Default: all.
+    fields: Option<Fields>,
     /// The last so many of those kept; with `after`, the first. Default 100, at most 10000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where a page of the list lies: out of the link of the page before. Pages go back in time, with `after` forward.
@@ -91,6 +94,7 @@ struct Wanted {
     window: Window<Event>,
     after: Option<Cursor>,
     follow: bool,
+    fields: Option<Fields>,
 }
 
 pub(crate) async fn all(
@@ -107,19 +111,14 @@ pub(crate) async fn all(
         plugin: q.plugin,
         kind: kind(&app, q.severity, q.reason, q.since),
     };
-    answer(
-        app,
-        &caller,
-        here,
-        wanted(
-            filter,
-            window(q.limit, q.cursor),
-            q.after,
-            q.follow,
-            streaming,
-        )?,
-    )
-    .await
+    let wanted = wanted(
+        filter,
+        window(q.limit, q.cursor),
+        q.after,
+        q.follow,
+        streaming,
+    )?;
+    answer(app, &caller, here, wanted.only(q.fields)?).await
 }
 
 pub(crate) fn all_docs(op: TransformOperation) -> TransformOperation {
@@ -129,7 +128,7 @@ pub(crate) fn all_docs(op: TransformOperation) -> TransformOperation {
         .summary("List or follow events")
         .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(sse::Told::default().event::<EventView>("event").described())
 }
 
 pub(crate) async fn of_deployment(
@@ -147,19 +146,14 @@ pub(crate) async fn of_deployment(
         plugin: None,
         kind: kind(&app, q.severity, q.reason, q.since),
     };
-    answer(
-        app,
-        &caller,
-        here,
-        wanted(
-            filter,
-            window(q.limit, q.cursor),
-            q.after,
-            q.follow,
-            streaming,
-        )?,
-    )
-    .await
+    let wanted = wanted(
+        filter,
+        window(q.limit, q.cursor),
+        q.after,
+        q.follow,
+        streaming,
+    )?;
+    answer(app, &caller, here, wanted.only(q.fields)?).await
 }
 
 pub(crate) fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
@@ -170,7 +164,7 @@ pub(crate) fn of_deployment_docs(op: TransformOperation) -> TransformOperation {
         .description("Those of deployments that are gone stay readable as long as they are kept.")
         .response::<200, Json<Page<EventView>>>()
         .with(paging::linked)
-        .with(openapi::or_stream)
+        .with(sse::Told::default().event::<EventView>("event").described())
 }
 
 fn kind(
@@ -210,7 +204,19 @@ fn wanted(
         window,
         after: resumed.or(after),
         follow,
+        fields: None,
     })
+}
+
+impl Wanted {
+    fn only(mut self, fields: Option<Fields>) -> Result<Self, Error> {
+        if let Some(fields) = fields.as_ref().filter(|_| self.follow) {
+            let message = format!("fields \"{fields}\" are of a list, and this is a stream");
+            return Err(Error::Parameters { message });
+        }
+        self.fields = fields;
+        Ok(self)
+    }
 }
 
 fn place(value: String) -> Result<Cursor, Error> {
@@ -233,6 +239,7 @@ async fn answer(app: App, caller: &Caller, here: Here, wanted: Wanted) -> Result
     Ok(here
         .page(events, page.next)
         .at_revision(revision)
+        .only(wanted.fields)?
         .into_response())
 }
 

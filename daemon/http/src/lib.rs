@@ -54,6 +54,7 @@ mod sse;
 pub mod starting;
 mod tokens;
 mod usage;
+mod watching;
 
 use std::{any::Any, sync::Arc};
 
@@ -121,6 +122,7 @@ pub struct Inner {
     streams: guard::Shares,
     /// Requests that bring a component.
     uploads: guard::Shares,
+    lists: watching::Lists,
 }
 
 impl std::ops::Deref for App {
@@ -161,6 +163,7 @@ impl App {
         let crowd = Arc::new(server::Crowd::new(connections));
         let refusals = refusals::Refusals::default();
         let metrics = metrics::Metrics::new(&refusals);
+        let lists = watching::Lists::at(handles.controller.shown_revision());
         let inner = Inner {
             handles,
             config,
@@ -174,6 +177,7 @@ impl App {
             requests,
             streams,
             uploads,
+            lists,
         };
         Self {
             inner: Arc::new(inner),

@@ -25,7 +25,6 @@ use super::{
     auth::Caller,
     deployments::Name,
     extract::{Path, Query, Streaming},
-    openapi,
     sse::{self, Message},
 };
 
@@ -105,7 +104,11 @@ pub(crate) fn docs(op: TransformOperation) -> TransformOperation {
         .tag("deployments")
         .summary("Read or follow the output of a deployment")
         .response::<200, Json<LogsView>>()
-        .with(openapi::or_stream)
+        .with(
+            sse::Told::default()
+                .event::<TaskLogLine>("line")
+                .described(),
+        )
 }
 
 struct Following {

@@ -11,11 +11,13 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome};
+use tradewind_api::{NamespaceOutcome, NamespaceSummary, NamespaceView, Outcome, Page};
+use tradewind_controller::{ListNow, WholeList};
 use tradewind_core::{
-    identity::Role,
-    list::{Cursor, Selector, Window},
+    identity::{Role, Scope},
+    list::{Cursor, Selector, Sort, Window},
     names::Namespace,
+    store::Revision,
 };
 
 use super::{
@@ -23,8 +25,9 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     etag::{self, Known},
-    extract::{Condition, NamespaceBody, Path, Query},
-    paging::{Here, Paged},
+    extract::{Condition, NamespaceBody, Path, Query, Streaming},
+    paging::{self, Fields, Here},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,10 +42,22 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those whose labels are so, such as `team=red`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `name`, `spend.hourly`, `spend.thisMonth`, `heldBack`, several between commas; `-` before one for the highest first. Default:
+    /// by name. A cursor goes with its order.
+    sort: Option<Sort<NamespaceSummary>>,
+    /// Only these fields of each item, between commas, such as `name,spend.hourly`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
     cursor: Option<Cursor<NamespaceSummary>>,
+    /// True: server-sent events in place of pages, as of deployments: `put` has an item, `delete` the name of one that is gone or left the
+    /// filter, `bookmark` a revision up to which everything has been told. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    watch: bool,
+    /// Of a watch: only what changes after this revision. The header `Last-Event-ID` goes before it. Default: everything that is there, then a
+    /// bookmark, then what changes. 410 when what changed since is not known any more.
+    after: Option<Revision>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,16 +73,40 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<NamespaceSummary> {
-    let (selector, window) = (
-        q.selector.unwrap_or_default(),
-        Window::new(q.limit, q.cursor),
-    );
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
+    let selector = q.selector.unwrap_or_default();
+    if let Some(after) = asked.of()? {
+        let namespaces = Namespaces {
+            app: app.clone(),
+            scope: caller.scope().clone(),
+            namespace: q.namespace,
+            selector,
+        };
+        let followed = app.lists.namespaces.clone();
+        let events = followed
+            .follow(namespaces, app.controller.clone(), after)
+            .await?;
+        return watching::answer(&app, &caller.identity, events).await;
+    }
+    let window = Window::new(q.limit, q.cursor).sorted(q.sort)?;
     let revision = app.controller.shown_revision();
     let page = app
         .controller
         .namespaces(caller.scope(), q.namespace.as_ref(), &selector, &window);
-    here.page(page.items, page.next).at_revision(revision)
+    app.lists.namespaces.sent(&page.items);
+    Ok(here
+        .page(page.items, page.next)
+        .at_revision(revision)
+        .only(q.fields)?
+        .into_response())
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -76,6 +115,9 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .tag("namespaces")
         .summary("List the namespaces, by name")
         .description("Those with limits and those with deployments. Any other exists as well, without limits.")
+        .response::<200, Json<Page<NamespaceSummary>>>()
+        .with(paging::linked)
+        .with(watching::described::<NamespaceSummary>)
 }
 
 pub(crate) async fn get(
@@ -207,4 +249,45 @@ fn expected(app: &App, condition: Condition, name: &Namespace) -> Result<Option<
 
 fn tag(generation: u64) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(format!("\"{generation}\"")).map_err(|e| Error::Encode(e.into()))
+}
+
+/// The namespaces, as one reader may follow them.
+struct Namespaces {
+    app: App,
+    scope: Scope,
+    namespace: Option<Namespace>,
+    selector: Selector,
+}
+
+impl Namespaces {
+    fn may_know(&self, name: &Namespace) -> bool {
+        self.scope.admits(name) && self.namespace.as_ref().is_none_or(|one| one == name)
+    }
+}
+
+impl WholeList for Namespaces {
+    type Item = NamespaceSummary;
+
+    async fn read(&self) -> Result<ListNow<NamespaceSummary>, tradewind_controller::Error> {
+        let everything = (Selector::default(), Window::whole());
+        let (selector, window) = &everything;
+        let all = self
+            .app
+            .controller
+            .namespaces(&Scope::All, None, selector, window)
+            .items;
+        let wanted =
+            |s: &&NamespaceSummary| self.may_know(&s.name) && self.selector.admits(&s.labels);
+        let shown = all.iter().filter(wanted).cloned().collect();
+        Ok(ListNow { all, shown })
+    }
+
+    fn may_know(&self, name: &Namespace) -> Option<bool> {
+        Some(self.may_know(name))
+    }
+
+    /// What they have spent is not.
+    fn is_stored(&self) -> bool {
+        true
+    }
 }

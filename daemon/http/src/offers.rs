@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tradewind_api::{OfferView, Unoffered};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, Selector, Window},
+    list::{Cursor, Selector, Sort, Window},
     names::{InstanceName, Namespace},
 };
 
@@ -18,7 +18,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::Query,
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
     plugins::within,
 };
 
@@ -31,6 +31,11 @@ pub(crate) struct OffersQuery {
     namespace: Option<Namespace>,
     /// Only those whose labels are so, such as `platform=EKS`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `provider`, `region`, `size`, `price`, `cpu`, `memory`, `quotedAt`, several between commas; `-` before one for the highest
+    /// first. Default: by provider and id. A cursor goes with its order.
+    sort: Option<Sort<OfferView>>,
+    /// Only these fields of each item, between commas, such as `provider,size,price`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -50,10 +55,12 @@ pub(crate) async fn list(
             &scope,
             q.provider.as_ref(),
             &selector,
-            &Window::new(q.limit, q.cursor),
+            &Window::new(q.limit, q.cursor).sorted(q.sort)?,
         )
         .await?;
-    Ok(here.page(view.items, next).beside(view.beside))
+    here.page(view.items, next)
+        .beside(view.beside)
+        .only(q.fields)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

@@ -1,6 +1,7 @@
 //! `/openapi.json`: this API described, generated from the handlers.
 
 mod finish;
+mod forms;
 
 use aide::{
     OperationInput, OperationOutput,
@@ -23,9 +24,6 @@ use serde_json::Value;
 use tradewind_core::manifest::bound_integers;
 
 use super::access;
-
-/// What a stream of server-sent events is sent as.
-pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 
 /// The document's bytes, rendered once.
 #[derive(Clone)]
@@ -54,6 +52,7 @@ pub(crate) fn document() -> OpenApi {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             license: Some(License {
                 name: "Apache-2.0".to_owned(),
+                identifier: Some("Apache-2.0".to_owned()),
                 ..License::default()
             }),
             ..Info::default()
@@ -95,6 +94,7 @@ pub(crate) fn render(api: &OpenApi) -> serde_json::Result<Value> {
     bound_integers(&mut document);
     join_words(&mut document);
     finish::finish(&mut document);
+    forms::mend(&mut document);
     Ok(document)
 }
 
@@ -163,34 +163,38 @@ pub(crate) fn extension(api: &OpenApi) -> Extension<Document> {
     Extension(Document(bytes.into()))
 }
 
-/// For a route's documentation: what it answers may come as a stream of events as well, each with such a value as its data.
-pub(crate) fn or_stream(op: TransformOperation) -> TransformOperation {
-    or_text(EVENT_STREAM, "Server-sent events, with JSON as their data.")(op)
-}
-
 /// For a route's documentation: with status 200, text of this type may come as well.
 pub(crate) fn or_text(
     media_type: &'static str,
     description: &'static str,
 ) -> impl FnOnce(TransformOperation) -> TransformOperation {
-    move |mut op| {
-        let schema = json_schema!({ "type": "string", "description": description });
-        let schema = SchemaObject {
+    or_media(media_type, text(description))
+}
+
+/// Of a text of any kind.
+pub(crate) fn text(description: &'static str) -> MediaType {
+    let schema = json_schema!({ "type": "string", "description": description });
+    MediaType {
+        schema: Some(SchemaObject {
             json_schema: schema,
             external_docs: None,
             example: None,
-        };
+        }),
+        ..MediaType::default()
+    }
+}
+
+/// For a route's documentation: with status 200, this may come as well.
+pub(crate) fn or_media(
+    media_type: &'static str,
+    media: MediaType,
+) -> impl FnOnce(TransformOperation) -> TransformOperation {
+    move |mut op| {
         let responses = op.inner_mut().responses.get_or_insert_default();
         if let Some(ReferenceOr::Item(response)) =
             responses.responses.get_mut(&StatusCode::Code(200))
         {
-            response.content.insert(
-                media_type.to_owned(),
-                MediaType {
-                    schema: Some(schema),
-                    ..MediaType::default()
-                },
-            );
+            response.content.insert(media_type.to_owned(), media);
         }
         op
     }

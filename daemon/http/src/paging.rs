@@ -1,6 +1,8 @@
 //! A page of a list as an answer: `items`, with the way to the next page as `next`, and in the head as a link with the relation `next`
 //! (RFC 8288). It must not know what is listed.
 
+pub(crate) mod fields;
+
 use std::convert::Infallible;
 
 use aide::{
@@ -20,6 +22,7 @@ use axum::{
 };
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
+use serde_json::Value;
 use tradewind_api::{CURSOR, Nothing, Page};
 use tradewind_core::{
     list::{Cursor, Listed},
@@ -27,7 +30,8 @@ use tradewind_core::{
 };
 use url::form_urlencoded;
 
-use super::namespaced::Asked;
+use super::{Error, namespaced::Asked};
+pub(crate) use fields::Fields;
 
 /// The address that was asked for.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Here(Uri);
 pub(crate) struct Paged<T, B = Nothing> {
     page: Page<T, B>,
     link: Option<HeaderValue>,
+    /// None: all fields of the items.
+    fields: Option<Fields>,
 }
 
 impl Here {
@@ -51,6 +57,7 @@ impl Here {
             },
             // What a URI consists of may stand in a header.
             link: link.and_then(|link| HeaderValue::try_from(link).ok()),
+            fields: None,
         }
     }
 }
@@ -72,6 +79,7 @@ impl<T> Paged<T> {
                 beside,
             },
             link: self.link,
+            fields: self.fields,
         }
     }
 
@@ -79,6 +87,20 @@ impl<T> Paged<T> {
     pub(crate) fn at_revision(mut self, revision: Revision) -> Self {
         self.page.revision = Some(revision);
         self
+    }
+}
+
+impl<T: JsonSchema, B> Paged<T, B> {
+    /// Only these fields of the items.
+    ///
+    /// # Errors
+    /// `Parameters` where no item can have one of them.
+    pub(crate) fn only(mut self, fields: Option<Fields>) -> Result<Self, Error> {
+        if let Some(fields) = &fields {
+            fields.check::<T>()?;
+        }
+        self.fields = fields;
+        Ok(self)
     }
 }
 
@@ -113,11 +135,33 @@ impl OperationInput for Here {}
 
 impl<T: Serialize, B: Serialize> IntoResponse for Paged<T, B> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.page).into_response();
+        let mut response = match self.fields {
+            None => Json(self.page).into_response(),
+            Some(fields) => part(self.page, &fields),
+        };
         if let Some(next) = self.link {
             response.headers_mut().insert(header::LINK, next);
         }
         response
+    }
+}
+
+/// The page with what is left of its items.
+fn part<T: Serialize, B: Serialize>(page: Page<T, B>, fields: &Fields) -> Response {
+    let items: Result<Vec<Value>, _> = page
+        .items
+        .into_iter()
+        .map(|item| serde_json::to_value(item).map(|item| fields.of(item)))
+        .collect();
+    match items {
+        Ok(items) => Json(Page {
+            items,
+            next: page.next,
+            revision: page.revision,
+            beside: page.beside,
+        })
+        .into_response(),
+        Err(e) => Error::Encode(e.into()).into_response(),
     }
 }
 

@@ -11,13 +11,14 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{Comment, PlanSummary, StoredPlanView};
-use tradewind_controller::{Draft, Filter};
+use tradewind_api::{Comment, Page, PlanSummary, StoredPlanView};
+use tradewind_controller::{Draft, Filter, ListNow, WholeList};
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, OneOf, Selector, Window},
+    list::{Cursor, Listed, OneOf, Selector, Sort, Window},
     names::{Namespace, PlanId},
     plan::stored::PlanStatus,
+    store::Revision,
     units::Millis,
 };
 
@@ -26,8 +27,9 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     deployments::{InNamespace, accepted, accepted_response},
-    extract::{ManifestBody, OptionalJson, Path, Query},
-    paging::{Here, Paged},
+    extract::{ManifestBody, OptionalJson, Path, Query, Streaming},
+    paging::{self, Fields, Here},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,10 +46,22 @@ pub(crate) struct ListQuery {
     status: Option<OneOf<PlanStatus>>,
     /// Only those whose manifest's labels are so, such as `app=web,!legacy`. Default: whatever they are.
     selector: Option<Selector>,
+    /// The order: `id`, `namespace`, `deployment`, `status`, `createdAt`, `expiresAt`, `hourlyAfter`, several between commas; `-` before one for
+    /// the highest first. Default: the newest first. A cursor goes with its order.
+    sort: Option<Sort<PlanSummary>>,
+    /// Only these fields of each item, between commas, such as `id,status`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
     cursor: Option<Cursor<PlanSummary>>,
+    /// True: server-sent events in place of pages, as of deployments: `put` has an item, `delete` the name of one that is gone or left the
+    /// filter, `bookmark` a revision up to which everything has been told. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    watch: bool,
+    /// Of a watch: only what changes after this revision. The header `Last-Event-ID` goes before it. Default: everything that is there, then a
+    /// bookmark, then what changes. 410 when what changed since is not known any more.
+    after: Option<Revision>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,19 +94,43 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Result<Paged<PlanSummary>, Error> {
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
     let filter = Filter {
         scope: caller.scope().clone(),
         namespace: q.namespace,
         status: q.status,
         selector: q.selector.unwrap_or_default(),
     };
+    if let Some(after) = asked.of()? {
+        let plans = Plans {
+            app: app.clone(),
+            filter,
+        };
+        let followed = app.lists.plans.clone();
+        let events = followed
+            .follow(plans, app.controller.clone(), after)
+            .await?;
+        return watching::answer(&app, &caller.identity, events).await;
+    }
     let revision = app.controller.shown_revision();
     let page = app
         .controller
-        .plans(&filter, &Window::new(q.limit, q.cursor))
+        .plans(&filter, &Window::new(q.limit, q.cursor).sorted(q.sort)?)
         .await?;
-    Ok(here.page(page.items, page.next).at_revision(revision))
+    app.lists.plans.sent(&page.items);
+    Ok(here
+        .page(page.items, page.next)
+        .at_revision(revision)
+        .only(q.fields)?
+        .into_response())
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
@@ -100,6 +138,9 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Viewer, Reach::Filtered))
         .tag("plans")
         .summary("List stored plans, the newest first")
+        .response::<200, Json<Page<PlanSummary>>>()
+        .with(paging::linked)
+        .with(watching::described::<PlanSummary>)
 }
 
 pub(crate) async fn create(
@@ -241,4 +282,53 @@ pub(crate) fn delete_docs(op: TransformOperation) -> TransformOperation {
         .with(needs(Role::Operator, Reach::Query))
         .tag("plans")
         .summary("Delete a stored plan")
+}
+
+/// The plans, as one reader may follow them.
+struct Plans {
+    app: App,
+    filter: Filter<PlanStatus>,
+}
+
+impl Plans {
+    fn may_know(&self, namespace: &Namespace) -> bool {
+        let Filter {
+            scope,
+            namespace: one,
+            ..
+        } = &self.filter;
+        scope.admits(namespace) && one.as_ref().is_none_or(|one| one == namespace)
+    }
+
+    fn wants(&self, plan: &PlanSummary) -> bool {
+        let Filter {
+            status, selector, ..
+        } = &self.filter;
+        self.may_know(&plan.namespace)
+            && selector.admits(&plan.labels)
+            && status.as_ref().is_none_or(|wanted| wanted.has(plan.status))
+    }
+}
+
+impl WholeList for Plans {
+    type Item = PlanSummary;
+
+    async fn read(&self) -> Result<ListNow<PlanSummary>, tradewind_controller::Error> {
+        let (filter, window) = (Filter::all(), Window::whole());
+        let all = self.app.controller.plans(&filter, &window).await?.items;
+        let shown = all
+            .iter()
+            .filter(|plan| self.wants(plan))
+            .cloned()
+            .collect();
+        Ok(ListNow { all, shown })
+    }
+
+    fn may_know(&self, (_, namespace, _): &<PlanSummary as Listed>::Key) -> Option<bool> {
+        Some(self.may_know(namespace))
+    }
+
+    fn is_stored(&self) -> bool {
+        true
+    }
 }

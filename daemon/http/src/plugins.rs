@@ -3,23 +3,30 @@
 use std::num::NonZeroU32;
 
 use aide::transform::TransformOperation;
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tradewind_api::{OddFiles, Plugin, PluginState, PluginView, ReloadReport, Rollback};
+use tradewind_api::{OddFiles, Page, Plugin, PluginState, PluginView, ReloadReport, Rollback};
+use tradewind_controller::{ListNow, WholeList};
 use tradewind_core::{
     event::{Event, Reason, Severity},
     identity::{Role, Scope},
-    list::{Cursor, OneOf, Page, Window},
+    list::{self, Cursor, OneOf, Sort, Window},
     names::{InstanceName, Namespace},
+    store::Revision,
 };
 
 use super::{
     App, Error,
     access::{Reach, needs},
     auth::Caller,
-    extract::{OptionalJson, Path, Query},
-    paging::{Here, Paged},
+    extract::{OptionalJson, Path, Query, Streaming},
+    paging::{self, Fields, Here},
+    watching::{self, Asked},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -34,10 +41,22 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those with this status, or with one of several between commas.
     status: Option<OneOf<PluginState>>,
+    /// The order: `instance`, `state`, several between commas; `-` before one for the highest first. Default: by instance. A cursor goes with
+    /// its order.
+    sort: Option<Sort<PluginView>>,
+    /// Only these fields of each item, between commas, such as `instance,state`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
     cursor: Option<Cursor<PluginView>>,
+    /// True: server-sent events in place of pages, as of deployments: `put` has an item, `delete` the name of one that is gone or left the
+    /// filter, `bookmark` a revision up to which everything has been told. The header `Accept: text/event-stream` does the same.
+    #[serde(default)]
+    watch: bool,
+    /// Of a watch: only what changes after this revision. The header `Last-Event-ID` goes before it. Default: everything that is there, then a
+    /// bookmark, then what changes. 410 when what changed since is not known any more.
+    after: Option<Revision>,
 }
 
 pub(crate) async fn list(
@@ -45,23 +64,43 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<PluginView, OddFiles> {
-    let plugins = app.plugins.list_for(&within(&caller, q.namespace));
-    let plugins = plugins
-        .into_iter()
-        .filter(|plugin| q.status.as_ref().is_none_or(|s| s.has(plugin.state)));
-    let page = Page::of(plugins, &Window::new(q.limit, q.cursor));
-    let plugins: Vec<_> = page
-        .items
-        .into_iter()
-        .map(|view| shown(&caller, view))
-        .collect();
+    streaming: Streaming,
+) -> Result<Response, Error> {
+    let asked = Asked {
+        watch: q.watch,
+        after: q.after,
+        streaming,
+        cursor: q.cursor.as_ref(),
+        arranged: q.sort.is_some() || q.fields.is_some(),
+    };
+    let instances = Instances {
+        app: app.clone(),
+        scope: within(&caller, q.namespace),
+        status: q.status,
+        administers: administers(&caller),
+    };
+    if let Some(after) = asked.of()? {
+        let followed = app.lists.plugins.clone();
+        let events = followed
+            .follow(instances, app.controller.clone(), after)
+            .await?;
+        return watching::answer(&app, &caller.identity, events).await;
+    }
+    let revision = app.controller.shown_revision();
+    let window = Window::new(q.limit, q.cursor).sorted(q.sort)?;
+    let page = list::Page::of(instances.shown(), &window);
+    app.lists.plugins.sent(&page.items);
     let problems = if administers(&caller) {
         app.plugins.problems()
     } else {
         Vec::new()
     };
-    here.page(plugins, page.next).beside(OddFiles { problems })
+    Ok(here
+        .page(page.items, page.next)
+        .at_revision(revision)
+        .beside(OddFiles { problems })
+        .only(q.fields)?
+        .into_response())
 }
 
 /// One namespace, which the gate has checked, or all that the caller reaches.
@@ -88,6 +127,9 @@ pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {
         .tag("plugins")
         .summary("List plugin instances, by name")
         .description("Files that belong to none are on every page.")
+        .response::<200, Json<Page<PluginView, OddFiles>>>()
+        .with(paging::linked)
+        .with(watching::described::<PluginView>)
 }
 
 pub(crate) async fn get(
@@ -178,4 +220,46 @@ pub(crate) fn rollback_docs(op: TransformOperation) -> TransformOperation {
         .tag("plugins")
         .summary("Go back to an earlier version of a plugin instance")
         .description("It serves, also after a restart, until the plugin folder changes.")
+}
+
+/// The instances, as one reader may follow them.
+struct Instances {
+    app: App,
+    scope: Scope,
+    status: Option<OneOf<PluginState>>,
+    administers: bool,
+}
+
+impl Instances {
+    fn shown(&self) -> impl Iterator<Item = PluginView> {
+        let wanted = |plugin: &PluginView| self.status.as_ref().is_none_or(|s| s.has(plugin.state));
+        let plugins = self.app.plugins.list_for(&self.scope).into_iter();
+        let shown = |view: PluginView| {
+            if self.administers {
+                view
+            } else {
+                view.outline()
+            }
+        };
+        plugins.filter(wanted).map(shown)
+    }
+}
+
+impl WholeList for Instances {
+    type Item = PluginView;
+
+    async fn read(&self) -> Result<ListNow<PluginView>, tradewind_controller::Error> {
+        Ok(ListNow {
+            all: self.app.plugins.list_for(&Scope::All),
+            shown: self.shown().collect(),
+        })
+    }
+
+    fn may_know(&self, _: &InstanceName) -> Option<bool> {
+        self.scope.is_all().then_some(true)
+    }
+
+    fn is_stored(&self) -> bool {
+        false
+    }
 }

@@ -14,11 +14,11 @@ use tradewind_core::{
 };
 
 use super::{
-    App,
+    App, Error,
     access::{Reach, needs},
     auth::Caller,
     extract::Query,
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,6 +26,8 @@ use super::{
 pub(crate) struct ListQuery {
     /// Only this namespace. Default: all that the token reaches.
     namespace: Option<Namespace>,
+    /// Only these fields of each item, between commas, such as `deployment,task`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -37,7 +39,7 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<ReplacementView, Looked> {
+) -> Result<Paged<ReplacementView, Looked>, Error> {
     let services = app.controller.replacements().await;
     let wanted = |s: &ReplacementView| {
         caller.scope().admits(&s.namespace)
@@ -47,7 +49,9 @@ pub(crate) async fn list(
         services.items.into_iter().filter(wanted),
         &Window::new(q.limit, q.cursor),
     );
-    here.page(page.items, page.next).beside(services.beside)
+    here.page(page.items, page.next)
+        .beside(services.beside)
+        .only(q.fields)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

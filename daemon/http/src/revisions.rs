@@ -20,7 +20,7 @@ use super::{
     auth::Caller,
     deployments::{InNamespace, Name, accepted, accepted_response, expected},
     extract::{Condition, OptionalJson, Path, Query},
-    paging::{Here, Paged, shown},
+    paging::{Fields, Here, Paged, shown},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub(crate) struct ListQuery {
     namespace: Namespace,
     /// Only those that became this, or one of several between commas.
     status: Option<OneOf<Outcome>>,
+    /// Only these fields of each item, between commas, such as `generation,outcome`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -67,9 +69,9 @@ pub(crate) async fn list(
         q.status.as_ref(),
         &Window::new(q.limit, q.cursor),
     )?;
-    Ok(here
-        .page(shown(page.items), page.next)
-        .at_revision(revision))
+    here.page(shown(page.items), page.next)
+        .at_revision(revision)
+        .only(q.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

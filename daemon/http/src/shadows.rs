@@ -25,7 +25,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{Path, Query, Upload, component},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -41,6 +41,8 @@ pub(crate) struct Of {
 pub(crate) struct Which {
     /// Only of this namespace. Default: of all that the token reaches.
     namespace: Option<Namespace>,
+    /// Only these fields of each item, between commas, such as `name,report`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -84,6 +86,7 @@ pub(crate) async fn list(
     here: Here,
     Query(Which {
         namespace,
+        fields,
         limit,
         cursor,
     }): Query<Which>,
@@ -100,7 +103,7 @@ pub(crate) async fn list(
     for shadow in page.items {
         all.push(with_report(&app, shadow).await?);
     }
-    Ok(here.page(all, page.next))
+    here.page(all, page.next).only(fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tradewind_api::{TokenCreated, TokenRequest, TokenView, WhoAmI};
 use tradewind_core::{
     identity::{Role, TokenState},
-    list::{Cursor, OneOf, Page, Window},
+    list::{Cursor, OneOf, Page, Sort, Window},
     names::{Namespace, TokenName},
 };
 
@@ -23,7 +23,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::{JsonBody, Path, Query},
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +38,11 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only those with this status, or with one of several between commas.
     status: Option<OneOf<TokenState>>,
+    /// The order: `name`, `role`, `state`, `createdAt`, `expiresAt`, `lastUsed`, several between commas; `-` before one for the highest first.
+    /// Default: by name. A cursor goes with its order.
+    sort: Option<Sort<TokenView>>,
+    /// Only these fields of each item, between commas, such as `name,state`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -49,7 +54,7 @@ pub(crate) async fn list(
     caller: Caller,
     here: Here,
     Query(q): Query<ListQuery>,
-) -> Paged<TokenView> {
+) -> Result<Paged<TokenView>, Error> {
     let wanted = |token: &TokenView| {
         q.namespace
             .as_ref()
@@ -61,8 +66,8 @@ pub(crate) async fn list(
         .list(&caller.identity)
         .into_iter()
         .filter(wanted);
-    let page = Page::of(tokens, &Window::new(q.limit, q.cursor));
-    here.page(page.items, page.next)
+    let page = Page::of(tokens, &Window::new(q.limit, q.cursor).sorted(q.sort)?);
+    here.page(page.items, page.next).only(q.fields)
 }
 
 pub(crate) fn list_docs(op: TransformOperation) -> TransformOperation {

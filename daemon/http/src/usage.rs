@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tradewind_api::ReplicaUsage;
 use tradewind_core::{
     identity::Role,
-    list::{Cursor, Page, Window},
+    list::{Cursor, Page, Sort, Window},
     names::{DeploymentName, Namespace},
 };
 
@@ -18,7 +18,7 @@ use super::{
     access::{Reach, needs},
     auth::Caller,
     extract::Query,
-    paging::{Here, Paged},
+    paging::{Fields, Here, Paged},
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,6 +28,11 @@ pub(crate) struct ListQuery {
     namespace: Option<Namespace>,
     /// Only of this deployment.
     deployment: Option<DeploymentName>,
+    /// The order: `namespace`, `deployment`, `provider`, `memoryBytes`, `restarts`, several between commas; `-` before one for the highest
+    /// first. Default: by deployment. A cursor goes with its order.
+    sort: Option<Sort<ReplicaUsage>>,
+    /// Only these fields of each item, between commas, such as `deployment,memoryBytes`. Default: all.
+    fields: Option<Fields>,
     /// At most so many on a page. Default 500, at most 1000; more counts as that.
     limit: Option<NonZeroU32>,
     /// Where the page begins: out of the link of the page before. Default: with the first.
@@ -45,8 +50,8 @@ pub(crate) async fn list(
         .controller
         .usage(caller.scope(), namespace, deployment)
         .await?;
-    let page = Page::of(usage, &Window::new(q.limit, q.cursor));
-    Ok(here.page(page.items, page.next))
+    let page = Page::of(usage, &Window::new(q.limit, q.cursor).sorted(q.sort)?);
+    here.page(page.items, page.next).only(q.fields)
 }
 
 pub(crate) fn docs(op: TransformOperation) -> TransformOperation {

@@ -54,6 +54,19 @@ impl Shown {
         }
     }
 
+    /// The order in which the daemon shall send the list, so that no more has to be read than is wanted. None: the whole list is needed.
+    /// `known`: orders as they are typed, each with that of the API.
+    pub(crate) fn sent_sorted(
+        &self,
+        asked: &Paging,
+        known: &[(&str, &'static str)],
+    ) -> Option<&'static str> {
+        let typed = self.sort.as_ref()?.to_string();
+        let enough = asked.limit.is_some() && self.fields.is_empty();
+        let (_, order) = known.iter().find(|(order, _)| *order == typed && enough)?;
+        Some(order)
+    }
+
     /// How many rows are left.
     pub(crate) fn most(asked: &Paging) -> usize {
         let most = asked.limit.map_or(u32::MAX, NonZeroU32::get);

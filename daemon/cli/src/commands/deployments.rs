@@ -14,6 +14,12 @@ use crate::{
 };
 
 const EVENTS: usize = 10;
+/// Orders of `get` in which the daemon sorts alike. What costs nothing comes last in a table, and first where the lowest comes first.
+const SORTED: [(&str, &str); 3] = [
+    ("name", "name"),
+    ("-name", "-name"),
+    ("-cost", "-hourlyCost"),
+];
 
 /// Everything `describe` tells.
 #[derive(Debug, Serialize)]
@@ -46,9 +52,20 @@ pub(super) async fn listed(
             .as_ref()
             .map(|selector| ("selector", selector.to_string())),
     );
-    let paging = args.shown.paging(&args.paging);
-    let mut list: Page<DeploymentSummary> =
-        lists::read_from(client, &["v1", "deployments"], query, paging).await?;
+    let path = ["v1", "deployments"];
+    let mut list: Page<DeploymentSummary> = match args.shown.sent_sorted(&args.paging, &SORTED) {
+        Some(sort) => {
+            query.push(("sort", sort.to_owned()));
+            let mut first = lists::first(client, &path, query, args.paging.clone()).await?;
+            // It goes with the order, which is another one for those who go on.
+            first.next = None;
+            first
+        }
+        None => {
+            let paging = args.shown.paging(&args.paging);
+            lists::read_from(client, &path, query, paging).await?
+        }
+    };
     let table = shown::arrange(&mut list.items, &args.shown, &args.paging, |list| {
         render::deployment::table(&context.output, list)
     })?;

@@ -39,6 +39,21 @@ pub(super) async fn read_from<T: DeserializeOwned, B: DeserializeOwned>(
     query: Vec<(&str, String)>,
     paging: Paging,
 ) -> Result<Page<T, B>, Error> {
+    let list = first(client, path, query, paging).await?;
+    list.next.iter().for_each(|cursor| more(cursor));
+    Ok(list)
+}
+
+/// The same without a word on what more there is.
+///
+/// # Errors
+/// Whatever keeps a page from being read.
+pub(super) async fn first<T: DeserializeOwned, B: DeserializeOwned>(
+    client: &Client,
+    path: &[&str],
+    query: Vec<(&str, String)>,
+    paging: Paging,
+) -> Result<Page<T, B>, Error> {
     let most = paging
         .limit
         .map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
@@ -46,7 +61,6 @@ pub(super) async fn read_from<T: DeserializeOwned, B: DeserializeOwned>(
     while let Some(cursor) = list.next.take() {
         let left = most.map(|most| most.saturating_sub(list.items.len()));
         if left == Some(0) {
-            more(&cursor);
             list.next = Some(cursor);
             break;
         }

@@ -21,6 +21,9 @@ use tradewind_core::{
 
 use crate::schedule::scheduler::{PendingTask, Scheduler};
 
+/// What a reader of JSON that has floating-point numbers alone keeps to the last bit.
+const EXACT: u64 = (1 << 53) - 1;
+
 /// How many candidates a hedge chooses from.
 const MOST_RIVALS: usize = 64;
 /// A decision as the rest of the batch needs it.
@@ -79,7 +82,7 @@ impl Scheduler {
         open: &[PendingTask],
         table: &Table,
     ) -> Result<PolicyAnswer, Failure> {
-        let (seed, at) = (self.ids.draw().random() as u64, self.clock.now());
+        let (seed, at) = (self.ids.draw().random() as u64 & EXACT, self.clock.now());
         let wants: Vec<Want> = open.iter().map(|o| o.want.clone()).collect();
         let request = placement::build(&wants, table, seed);
         let started = Watch::now();

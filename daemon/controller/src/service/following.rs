@@ -1,6 +1,8 @@
 //! Following the list of deployments: what is there, then what changes. A follower looks at what has changed since its last look, so states that
 //! pass in between are skipped and none that stays is. It must not know how events travel.
 
+mod whole;
+
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, Hasher, RandomState},
@@ -16,7 +18,7 @@ use tokio::{
 };
 use tradewind_api::{DeploymentSummary, Status};
 use tradewind_core::{
-    names::{DeploymentName, Namespace},
+    list::Listed,
     record::DeploymentKey,
     store::{self, Revision},
 };
@@ -27,6 +29,8 @@ use crate::{
     state::cache::DeploymentState,
 };
 
+pub use whole::{Followed, ListNow, WholeList};
+
 /// Between two looks. What changes several times within it is told once.
 const PACE: Duration = Duration::from_millis(50);
 /// After this long without news a bookmark tells where to resume.
@@ -35,26 +39,19 @@ const QUIET: Duration = Duration::from_secs(10);
 const ROUND: Duration = Duration::from_secs(60);
 
 /// What has happened to the list, and where to resume behind it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ListEvent {
+pub struct ListEvent<V: Listed> {
     /// Who follows after this revision misses nothing, and may be told again of what it knows. None: the list is not told whole yet.
     pub revision: Option<Revision>,
     /// What has happened.
-    pub change: ListChange,
+    pub change: ListChange<V>,
 }
 
 /// What can happen to a list.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ListChange {
+pub enum ListChange<V: Listed> {
     /// It is in the list, and is so now.
-    Put(Box<DeploymentSummary>),
-    /// It is not in the list any more: it is gone, or left the filter.
-    Delete {
-        /// Its namespace.
-        namespace: Namespace,
-        /// Its name.
-        name: DeploymentName,
-    },
+    Put(Box<V>),
+    /// The item with this key is not in the list any more: it is gone, or left the filter.
+    Delete(V::Key),
     /// Nothing. Everything up to the revision has been told.
     Bookmark,
 }
@@ -68,7 +65,8 @@ impl Handle {
         &self,
         filter: Filter<Status>,
         after: Option<Revision>,
-    ) -> Result<impl Stream<Item = Result<ListEvent, Error>> + Send + use<>, Error> {
+    ) -> Result<impl Stream<Item = Result<ListEvent<DeploymentSummary>, Error>> + Send + use<>, Error>
+    {
         let (published, place) = {
             let cache = lock(&self.shared.cache);
             let changes = &cache.deployments.changes;
@@ -122,7 +120,7 @@ struct Follower {
     /// What the reader knows: of each deployment a hash of its key, with one of its summary.
     known: HashMap<u64, u64>,
     keys: RandomState,
-    ready: VecDeque<ListEvent>,
+    ready: VecDeque<ListEvent<DeploymentSummary>>,
 }
 
 /// A walk through the whole list.
@@ -134,7 +132,7 @@ struct Round {
 }
 
 impl Follower {
-    async fn next(&mut self) -> Result<ListEvent, Error> {
+    async fn next(&mut self) -> Result<ListEvent<DeploymentSummary>, Error> {
         let quiet = Tick::now() + QUIET;
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -280,7 +278,7 @@ impl Follower {
                     }
                     if known.map_or(blind, |known| known != ABSENT) {
                         let DeploymentKey { namespace, name } = key;
-                        let delete = self.event(ListChange::Delete { namespace, name });
+                        let delete = self.event(ListChange::Delete((namespace, name)));
                         self.ready.push_back(delete);
                     }
                 }
@@ -288,7 +286,7 @@ impl Follower {
         }
     }
 
-    fn event(&self, change: ListChange) -> ListEvent {
+    fn event(&self, change: ListChange<DeploymentSummary>) -> ListEvent<DeploymentSummary> {
         ListEvent {
             revision: self.told,
             change,

@@ -16,6 +16,7 @@ use tradewind_core::{
         Actor, AllocationId, DecisionId, DeploymentName, EventId, InstanceName, Namespace, TaskName,
     },
     order::Standing,
+    placement::PlacedOffer,
     plan,
     plan::preview::{ChangeAction, PlannedChange, Preview},
     plugin::Snapshot,
@@ -609,18 +610,20 @@ impl Handle {
             .iter()
             .filter(|o| wanted(&o.provider) && selector.admits(&o.offer.labels))
             .collect();
-        offers.sort_by(|a, b| (&a.provider, &a.offer.id).cmp(&(&b.provider, &b.offer.id)));
-        let behind = window.cursor.as_ref().map(list::Cursor::key);
-        let begin = offers.partition_point(|o| {
-            behind.is_some_and(|(provider, id)| {
-                (&o.provider, &*o.offer.id) <= (provider, id.as_str())
-            })
-        });
-        let rest = offers
-            .iter()
-            .skip(begin)
-            .map(|o| OfferView::new(&o.provider, &o.offer, now));
-        let Page { items, next } = Page::first(rest, window.limit);
+        let view = |o: &PlacedOffer| OfferView::new(&o.provider, &o.offer, now);
+        let Page { items, next } = if window.sort.is_some() {
+            Page::of(offers.into_iter().map(view), window)
+        } else {
+            // Only those of the page are rendered.
+            offers.sort_by(|a, b| (&a.provider, &a.offer.id).cmp(&(&b.provider, &b.offer.id)));
+            let behind = window.cursor.as_ref().map(list::Cursor::key);
+            let begin = offers.partition_point(|o| {
+                behind.is_some_and(|(provider, id)| {
+                    (&o.provider, &*o.offer.id) <= (provider, id.as_str())
+                })
+            });
+            Page::first(offers.into_iter().skip(begin).map(view), window.limit)
+        };
         Ok((OffersView::new(items, Unoffered { failures }), next))
     }
 

@@ -84,7 +84,8 @@ impl Handle {
         self.shared.committer.progress.shown()
     }
 
-    /// Deployments by namespace and name.
+    /// Deployments by namespace and name, or as the window is sorted. For another order than their own all of them are rendered, one part
+    /// after the other.
     pub async fn list(
         &self,
         filter: &Filter<Status>,
@@ -92,14 +93,17 @@ impl Handle {
     ) -> Page<DeploymentSummary> {
         let snapshot = self.shared.plugins.snapshot();
         let namespaces = filter.namespaces();
-        let mut behind = window.cursor.as_ref().map(|cursor| {
+        let asked = window.sort.is_some();
+        let begins = window.cursor.as_ref().filter(|_| !asked);
+        let mut behind = begins.map(|cursor| {
             let (namespace, name) = cursor.key().clone();
             DeploymentKey { namespace, name }
         });
         let mut found = Vec::new();
+        let mut sorted = window.collect();
         loop {
             let missing = window.limit.saturating_sub(found.len()).saturating_add(1);
-            let at_once = if filter.is_by_key() {
+            let at_once = if filter.is_by_key() && !asked {
                 missing.min(AT_ONCE)
             } else {
                 AT_ONCE
@@ -114,16 +118,20 @@ impl Handle {
                     .admits(&entry.record.manifest.metadata.labels)
             });
             let summaries = wanted.map(|(key, entry)| render::summary(key, entry, &snapshot));
-            found.extend(
-                summaries
-                    .filter(|summary| filter.has(summary.status))
-                    .take(missing),
-            );
+            let summaries = summaries.filter(|summary| filter.has(summary.status));
+            if asked {
+                summaries.for_each(|summary| sorted.add(summary));
+            } else {
+                found.extend(summaries.take(missing));
+            }
             if found.len() > window.limit {
                 break;
             }
             // Whoever else waits for this thread comes in between.
             tokio::task::yield_now().await;
+        }
+        if asked {
+            return sorted.page();
         }
         Page::first(found, window.limit)
     }

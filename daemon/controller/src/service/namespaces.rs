@@ -214,8 +214,12 @@ impl Handle {
         selector: &Selector,
         window: &Window<NamespaceSummary>,
     ) -> Page<NamespaceSummary> {
+        // In another order than its own, the list has to be known whole.
+        let asked = window.sort.is_some();
         let wanted = |name: &&Namespace| {
-            scope.admits(name) && namespace.is_none_or(|n| n == *name) && window.admits(name)
+            scope.admits(name)
+                && namespace.is_none_or(|n| n == *name)
+                && (asked || window.admits(name))
         };
         let all = self.namespace_names();
         let names: Vec<Namespace> = {
@@ -230,18 +234,18 @@ impl Handle {
                 .iter()
                 .filter(wanted)
                 .filter(|name| selector.admits(labels(name)));
-            selected
-                .take(window.limit.saturating_add(1))
-                .cloned()
-                .collect()
+            let most = if asked {
+                usize::MAX
+            } else {
+                window.limit.saturating_add(1)
+            };
+            selected.take(most).cloned().collect()
         };
         let now = self.shared.clock.now();
-        Page::first(
-            names
-                .iter()
-                .map(|name| self.shared.holdings(name).summary(name, now)),
-            window.limit,
-        )
+        let summaries = names
+            .iter()
+            .map(|name| self.shared.holdings(name).summary(name, now));
+        Page::of(summaries, window)
     }
 
     /// The names of all of them.

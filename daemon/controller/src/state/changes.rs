@@ -1,28 +1,31 @@
-//! Which deployments have changed since when, for those who follow a list. It knows keys and revisions, and nothing of what has changed: who
+//! Which items of a list have changed since when, for those who follow it. It knows keys and revisions, and nothing of what has changed: who
 //! follows reads what there is now, so states that pass between two looks are skipped.
 //!
 //! Some changes are in memory alone (what was observed), so they are counted here. Each carries the revision that was shown last when it came:
 //! whoever knows a list as of a revision finds what it lacks among the changes of this revision and later ones, and some that it knows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
+};
 
 use tokio::sync::watch;
 use tradewind_core::{record::DeploymentKey, store::Revision};
 
-/// Removed deployments that are remembered. Who lacks an earlier one has to list again.
+/// Removed items that are remembered. Who lacks an earlier one has to list again.
 const GONE: usize = 4096;
 
 /// The changes, numbered in the order in which they came.
-pub(crate) struct Changes {
+pub(crate) struct Changes<K = DeploymentKey> {
     /// The last number.
     last: u64,
     /// The last revision that is shown.
     shown: Revision,
-    /// The last change of each deployment that is there.
-    of: HashMap<DeploymentKey, u64>,
-    order: BTreeMap<u64, (DeploymentKey, Revision)>,
+    /// The last change of each item that is there.
+    of: HashMap<K, u64>,
+    order: BTreeMap<u64, (K, Revision)>,
     /// Removals, the oldest first.
-    gone: VecDeque<(u64, DeploymentKey, Revision)>,
+    gone: VecDeque<(u64, K, Revision)>,
     /// The removals behind this number are remembered.
     complete_behind: u64,
     /// Lists as of an earlier revision can't be followed.
@@ -30,18 +33,18 @@ pub(crate) struct Changes {
     published: watch::Sender<u64>,
 }
 
-/// Some changes, each deployment once.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Batch {
+/// Some changes, each item once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch<K = DeploymentKey> {
     /// Those that are there.
-    pub(crate) there: Vec<DeploymentKey>,
+    pub(crate) there: Vec<K>,
     /// Those that were removed and are not there again.
-    pub(crate) gone: Vec<DeploymentKey>,
+    pub(crate) gone: Vec<K>,
     /// Where to go on.
     pub(crate) read_to: u64,
 }
 
-impl Default for Changes {
+impl<K> Default for Changes<K> {
     fn default() -> Self {
         Self {
             last: 0,
@@ -56,7 +59,7 @@ impl Default for Changes {
     }
 }
 
-impl Changes {
+impl<K: Clone + Eq + Hash> Changes<K> {
     /// The state as it was read at this revision. What was removed before is not known.
     pub(crate) fn begin(&mut self, at: Revision) {
         (self.shown, self.oldest) = (at, at);
@@ -72,7 +75,7 @@ impl Changes {
         self.shown
     }
 
-    pub(crate) fn changed(&mut self, key: &DeploymentKey) {
+    pub(crate) fn changed(&mut self, key: &K) {
         let number = self.next();
         if let Some(before) = self.of.insert(key.clone(), number) {
             self.order.remove(&before);
@@ -81,7 +84,7 @@ impl Changes {
         self.published.send_replace(number);
     }
 
-    pub(crate) fn removed(&mut self, key: &DeploymentKey) {
+    pub(crate) fn removed(&mut self, key: &K) {
         let number = self.next();
         if let Some(before) = self.of.remove(key) {
             self.order.remove(&before);
@@ -137,13 +140,14 @@ impl Changes {
     ///
     /// # Errors
     /// The earliest revision that can be followed: removals behind the place have been forgotten.
-    pub(crate) fn after(&self, place: u64, limit: usize) -> Result<Batch, Revision> {
+    pub(crate) fn after(&self, place: u64, limit: usize) -> Result<Batch<K>, Revision> {
         if place < self.complete_behind {
             return Err(self.oldest);
         }
         let mut batch = Batch {
             read_to: self.last,
-            ..Batch::default()
+            there: Vec::new(),
+            gone: Vec::new(),
         };
         for (number, (key, _)) in self.order.range(place.saturating_add(1)..) {
             if batch.there.len() == limit {
@@ -207,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_deployment_comes_once_with_its_last_change() {
-        let mut changes = Changes::default();
+        let mut changes: Changes = Changes::default();
         for name in ["a", "b", "a", "c"] {
             changes.changed(&key(name));
         }
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_list_of_a_revision_lacks_what_came_with_it_or_later() {
-        let mut changes = Changes::default();
+        let mut changes: Changes = Changes::default();
         changes.begin(Revision(10));
         for (revision, name) in [(10, "a"), (12, "b"), (12, "c"), (13, "d")] {
             changes.show(Revision(revision));
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn who_lacks_a_removal_that_is_forgotten_is_told() {
-        let mut changes = Changes::default();
+        let mut changes: Changes = Changes::default();
         changes.begin(Revision(5));
         let place = changes.last();
         for n in 0..=GONE {

@@ -1,12 +1,15 @@
 //! Lists: which items are wanted, in which order, and page by page. Pure: it must not know where items come from, or how a page travels.
 //!
 //! A page begins behind the key of the last item of the page before it. Keys do not change, so a walk through the pages meets every item
-//! that stays exactly once, whatever is added or removed meanwhile, and whether or not the daemon was restarted.
+//! that stays exactly once, whatever is added or removed meanwhile, and whether or not the daemon was restarted. In an order that the client
+//! asks for, it begins behind what that item was sorted by and its key: every item of which neither changes is met exactly once.
 
 mod choice;
 mod selector;
+mod sort;
+mod window;
 
-use std::{fmt, num::NonZeroU32, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -14,6 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 pub use choice::{Choice, OneOf, UnknownChoice};
 pub use selector::{Selector, SelectorError};
+pub use sort::{Sort, SortError, SortValue};
+pub use window::{Collected, OrderError, Window};
 
 /// Items of a page where the client names no number.
 pub const DEFAULT_LIMIT: usize = 500;
@@ -24,16 +29,26 @@ pub const MOST: usize = 1_000;
 pub trait Listed {
     /// The name of the list: a cursor of another list is refused.
     const LIST: &'static str;
+    /// By what the list can be sorted on request: names of its items' fields. None: its own order is the only one.
+    const SORTS: &'static [&'static str] = &[];
     /// What the list is sorted by. No two items share a key, and the key of an item never changes.
     type Key: Ord + Clone + Serialize + DeserializeOwned;
 
     /// By which the list is ordered. It does not change while the item exists.
     fn key(&self) -> Self::Key;
+
+    /// What it is sorted by where the order is asked for: of one of the fields in `SORTS`.
+    fn sort_value(&self, field: &str) -> SortValue {
+        let _ = field;
+        SortValue::Nothing
+    }
 }
 
 /// The place behind an item. Opaque to clients.
 pub struct Cursor<T: Listed> {
     key: T::Key,
+    /// In an order that was asked for: the order, and what the item is sorted by.
+    sorted: Option<(String, Vec<SortValue>)>,
 }
 
 /// A text that is no cursor of the list.
@@ -43,14 +58,6 @@ pub struct Cursor<T: Listed> {
 )]
 pub struct CursorError {
     value: String,
-}
-
-/// The part of a list that is wanted.
-pub struct Window<T: Listed> {
-    /// At least 1.
-    pub limit: usize,
-    /// None: from the beginning.
-    pub cursor: Option<Cursor<T>>,
 }
 
 /// Some items of a list, in its order.
@@ -66,7 +73,10 @@ pub struct Page<T: Listed> {
 impl<T: Listed> Cursor<T> {
     /// The page that begins behind this item.
     pub fn behind(item: &T) -> Self {
-        Self { key: item.key() }
+        Self {
+            key: item.key(),
+            sorted: None,
+        }
     }
 
     /// The key of the last item before the page.
@@ -79,13 +89,18 @@ impl<T: Listed> Clone for Cursor<T> {
     fn clone(&self) -> Self {
         Self {
             key: self.key.clone(),
+            sorted: self.sorted.clone(),
         }
     }
 }
 
 impl<T: Listed> fmt::Display for Cursor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = serde_json::to_vec(&(T::LIST, &self.key)).map_err(|_| fmt::Error)?;
+        let text = match &self.sorted {
+            None => serde_json::to_vec(&(T::LIST, &self.key)),
+            Some((sort, values)) => serde_json::to_vec(&(T::LIST, &self.key, sort, values)),
+        };
+        let text = text.map_err(|_| fmt::Error)?;
         f.write_str(&URL_SAFE_NO_PAD.encode(text))
     }
 }
@@ -103,9 +118,18 @@ impl<T: Listed> FromStr for Cursor<T> {
             value: text.chars().take(80).collect(),
         };
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
-        let (list, key): (String, T::Key) = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        let own: Result<(String, T::Key), _> = serde_json::from_slice(&bytes);
+        let (list, key, sorted) = match own {
+            Ok((list, key)) => (list, key, None),
+            Err(_) => {
+                let asked: (String, T::Key, String, Vec<SortValue>) =
+                    serde_json::from_slice(&bytes).map_err(|_| bad())?;
+                let (list, key, sort, values) = asked;
+                (list, key, Some((sort, values)))
+            }
+        };
         if list == T::LIST {
-            Ok(Self { key })
+            Ok(Self { key, sorted })
         } else {
             Err(bad())
         }
@@ -132,63 +156,14 @@ impl<T: Listed> JsonSchema for Cursor<T> {
     }
 }
 
-// === impl Window ===
-
-impl<T: Listed> Window<T> {
-    /// What a request asks for. A limit above the most counts as the most.
-    pub fn new(limit: Option<NonZeroU32>, cursor: Option<Cursor<T>>) -> Self {
-        Self::within(limit, cursor, DEFAULT_LIMIT, MOST)
-    }
-
-    /// The same for a list with bounds of its own.
-    pub fn within(
-        limit: Option<NonZeroU32>,
-        cursor: Option<Cursor<T>>,
-        default: usize,
-        most: usize,
-    ) -> Self {
-        let asked = limit.map(|limit| usize::try_from(limit.get()).unwrap_or(usize::MAX));
-        Self {
-            limit: asked.unwrap_or(default).clamp(1, most),
-            cursor,
-        }
-    }
-
-    /// The whole list.
-    pub fn whole() -> Self {
-        Self {
-            limit: usize::MAX,
-            cursor: None,
-        }
-    }
-
-    /// Whether an item with this key comes behind the cursor.
-    pub fn admits(&self, key: &T::Key) -> bool {
-        self.cursor.as_ref().is_none_or(|cursor| *key > cursor.key)
-    }
-}
-
-impl<T: Listed> Clone for Window<T> {
-    fn clone(&self) -> Self {
-        Self {
-            limit: self.limit,
-            cursor: self.cursor.clone(),
-        }
-    }
-}
-
 // === impl Page ===
 
 impl<T: Listed> Page<T> {
     /// The page of a list whose items come whole and in any order.
     pub fn of(items: impl IntoIterator<Item = T>, window: &Window<T>) -> Self {
-        let mut rest: Vec<(T::Key, T)> = items
-            .into_iter()
-            .map(|item| (item.key(), item))
-            .filter(|(key, _)| window.admits(key))
-            .collect();
-        rest.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self::first(rest.into_iter().map(|(_, item)| item), window.limit)
+        let mut page = window.collect();
+        items.into_iter().for_each(|item| page.add(item));
+        page.page()
     }
 
     /// The first items of those that come behind the cursor, in the list's order. It takes one more than the limit, to know whether there is
@@ -204,7 +179,7 @@ impl<T: Listed> Page<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::cmp::Reverse;
+    use std::{cmp::Reverse, num::NonZeroU32};
 
     use proptest::prelude::*;
 
@@ -218,9 +193,16 @@ mod tests {
 
     impl Listed for Thing {
         const LIST: &'static str = "things";
+        const SORTS: &'static [&'static str] = &["name", "content"];
         type Key = String;
         fn key(&self) -> String {
             self.name.clone()
+        }
+        fn sort_value(&self, field: &str) -> SortValue {
+            match field {
+                "name" => self.name.as_str().into(),
+                _ => u64::from(self.content).into(),
+            }
         }
     }
 
@@ -264,6 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_is_of_one_order() {
+        let sort = |text: &str| text.parse::<Sort<Thing>>();
+        let window = |sort: Option<&str>, cursor: Option<Cursor<Thing>>| {
+            let sort = sort.map(|text| text.parse::<Sort<Thing>>().unwrap());
+            Window::new(NonZeroU32::new(1), cursor).sorted(sort)
+        };
+        let next = |sort: Option<&str>| {
+            let window = window(sort, None).unwrap();
+            Page::of(["a", "b"].map(thing), &window).next.unwrap()
+        };
+        assert!(window(Some("-content"), Some(next(Some("-content")))).is_ok());
+        for (asked, of) in [
+            (Some("content"), Some("-content")),
+            (None, Some("content")),
+            (Some("content"), None),
+        ] {
+            assert!(window(asked, Some(next(of))).is_err(), "{asked:?} {of:?}");
+        }
+        let error = sort("-name,size").unwrap_err().to_string();
+        assert!(
+            error.contains("by \"size\": its fields for that are name, content"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_limit_is_at_least_one_and_at_most_the_most() {
         let limit = |n| Window::<Thing>::new(NonZeroU32::new(n), None).limit;
         assert_eq!(
@@ -280,6 +288,7 @@ mod tests {
             &Window {
                 limit: 3,
                 cursor: None,
+                sort: None,
             },
         );
         assert!(page.next.is_none() && page.items == ["a", "b", "c"].map(thing));
@@ -288,6 +297,7 @@ mod tests {
             &Window {
                 limit: 2,
                 cursor: None,
+                sort: None,
             },
         );
         let rest = Page::of(
@@ -295,6 +305,7 @@ mod tests {
             &Window {
                 limit: 2,
                 cursor: page.next,
+                sort: None,
             },
         );
         assert!(rest.next.is_none() && rest.items == [thing("c")]);
@@ -322,12 +333,15 @@ mod tests {
             start in prop::collection::btree_map("[a-d]{1,2}", any::<u8>(), 0..20),
             changes in prop::collection::vec(prop::collection::vec(change(), 0..4), 0..20),
             limit in 1usize..6,
+            sort in prop::option::of(prop::sample::select(vec!["content", "-content", "-content,name", "name"])),
         ) {
+            let sort = sort.map(|sort| sort.parse::<Sort<Thing>>().unwrap());
+            let own = sort.is_none();
             let mut list = start.clone();
             let mut touched = std::collections::BTreeSet::new();
             let mut changes = changes.into_iter();
             let mut met: Vec<Thing> = Vec::new();
-            let mut window = Window { limit, cursor: None };
+            let mut window = Window { limit, cursor: None, sort: sort.clone() };
             loop {
                 let things = list.iter().map(|(name, content)| Thing { name: name.clone(), content: *content });
                 let page = Page::of(things, &window);
@@ -349,10 +363,13 @@ mod tests {
                     }
                 }
             }
-            prop_assert!(met.is_sorted_by(|a, b| a.name < b.name), "{:?}", met);
-            let stayed: Vec<Thing> =
+            prop_assert!(!own || met.is_sorted_by(|a, b| a.name < b.name), "{:?}", met);
+            let mut stayed: Vec<Thing> =
                 start.into_iter().filter(|(name, _)| !touched.contains(name)).map(|(name, content)| Thing { name, content }).collect();
             let met: Vec<Thing> = met.into_iter().filter(|t| !touched.contains(&t.name)).collect();
+            if let Some(sort) = sort {
+                stayed.sort_by(|a, b| sort.compare(&sort.values(a), &sort.values(b)).then(a.name.cmp(&b.name)));
+            }
             prop_assert_eq!(met, stayed);
         }
 
@@ -360,7 +377,7 @@ mod tests {
         #[test]
         fn a_walk_from_the_newest_is_not_moved_by_what_comes(kept in 0u64..30, comes in 0u64..9, limit in 1usize..6) {
             let (mut newest, mut met) = (kept, Vec::new());
-            let mut window = Window { limit, cursor: None };
+            let mut window = Window { limit, cursor: None, sort: None };
             loop {
                 let page = Page::of((0..newest).map(Moment), &window);
                 met.extend(page.items);

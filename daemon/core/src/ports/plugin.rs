@@ -31,6 +31,7 @@ use crate::{
 
 /// What a plugin is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PluginKind")]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// It makes allocations real at a cloud.

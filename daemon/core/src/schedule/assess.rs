@@ -33,6 +33,7 @@ pub use shape::Shape;
 
 /// The report for a manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AssessmentReport")]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// When it was made.

@@ -17,6 +17,7 @@ use crate::{
 
 /// Why a revision came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RevisionCause")]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// Someone wrote the manifest.
@@ -35,6 +36,7 @@ pub enum Cause {
 
 /// What became of a revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RevisionOutcome")]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The update to it is under way.
@@ -107,6 +109,7 @@ impl Listed for Mark {
 
 /// Where an update stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "UpdateStatus")]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Replicas are being replaced.

@@ -41,6 +41,7 @@ impl Cost {
 
 /// Replicas on an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ShadowPick")]
 #[serde(rename_all = "camelCase")]
 pub struct Pick {
     /// The provider instance.
@@ -57,6 +58,7 @@ pub struct Pick {
 
 /// A task for which the shadow would have chosen otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ShadowDifference")]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// When it was decided.
@@ -249,6 +251,7 @@ impl Latency {
 
 /// What a shadow would have done, and what was done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ShadowReport")]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Decisions that the shadow was asked about.
