@@ -162,7 +162,7 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
         (&Value::Array(Vec::new()), None)
     );
     for (parameter, value, rule) in [
-        ("status", "broken", "pending, progressing, running"),
+        ("status", "broken", "pending, waiting, progressing, running"),
         ("selector", "app%20in%20(web)", "key=value"),
         ("cursor", "bm9uc2Vuc2U", "Link"),
         ("limit", "0", "use a whole number from 1"),
