@@ -36,9 +36,14 @@ fn ready(language: &str) -> Result<bool> {
     let cache = cache
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .context("no home folder")?;
-    // The last that is made of each.
-    let done = cache.join(format!("tradewind-backends/clients/{language}/done"));
-    if done.exists() {
+    let home = cache.join("tradewind-backends/clients");
+    // Cargo runs this test, so it is there; Python brings the generator.
+    let tool = match language {
+        "typescript" => home.join("node/node_modules/.bin/tsc"),
+        "go" => "/usr/lib/go-1.19/bin/go".into(),
+        _ => home.join("env/bin/python"),
+    };
+    if home.join("installed").exists() && tool.exists() {
         return Ok(true);
     }
     let required = std::env::var("TRADEWIND_REQUIRE_BACKENDS").is_ok_and(|value| value == "1");

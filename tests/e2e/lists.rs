@@ -213,7 +213,7 @@ async fn lists_are_narrowed_by_status_and_label() -> Result<()> {
     for (arguments, word) in [
         (
             &["get", "--status", "broken"][..],
-            "use pending, progressing, running",
+            "use pending, waiting, progressing, running",
         ),
         (&["get", "-l", "app in (web)"], "key=value"),
         (&["get", "--limit", "0"], "0"),

@@ -50,6 +50,14 @@ pub(crate) async fn list(
     here: Here,
     Query(query): Query<AuditQuery>,
 ) -> Result<Paged<Line, Kept>, Error> {
+    // The description's integers are signed: what is beyond them is refused as it says.
+    if let Some(after) = query.after.filter(|after| i64::try_from(*after).is_err()) {
+        let message = format!(
+            "after \"{after}\" is no number of an entry: use at most {}",
+            i64::MAX
+        );
+        return Err(Error::Parameters { message });
+    }
     let window = Window::within(query.limit, query.cursor, DEFAULT_LIMIT, MOST);
     let (page, next) = app.controller.audit(query.after, &window).await?;
     let AuditView { items, beside, .. } = page.into();

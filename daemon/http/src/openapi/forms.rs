@@ -13,6 +13,8 @@ type Fields = Map<String, Value>;
 
 /// Where the document keeps its named schemas.
 const SCHEMAS: &str = "#/components/schemas/";
+/// Answers with a null where something is missing: these are sent as they are stored.
+const WITH_NULLS: [&str; 2] = ["Target", "PlanBasis"];
 /// What bounds values of one type alone.
 const STRINGS: [&str; 4] = ["pattern", "minLength", "maxLength", "format"];
 const NUMBERS: [&str; 4] = ["minimum", "maximum", "multipleOf", "format"];
@@ -33,7 +35,7 @@ pub(super) fn mend(document: &mut Value) {
     let sent = unused::reached_by_requests(document);
     if let Some(schemas) = schemas(document) {
         for (name, schema) in schemas {
-            if sent.contains(name) {
+            if sent.contains(name) || WITH_NULLS.contains(&name.as_str()) {
                 continue;
             }
             let shapes = schema.get_mut("oneOf").and_then(Value::as_array_mut);
