@@ -178,7 +178,7 @@ async fn a_terminal_has_a_size_and_its_keys() -> Result<()> {
 
 #[tokio::test]
 async fn who_may_not_and_what_is_not_there_is_told() -> Result<()> {
-    let narrow = LOCAL.replace("[\"*\"]", "[\"sleep\"]");
+    let narrow = LOCAL.replace("[\"*\"]", "[\"sleep\"]") + "secrets = [\"db\"]\n";
     let daemon = Daemon::start(&["cheapest", "process"], &[("local", &narrow)])?;
     daemon.put("w", &waiting("w", "")).await?;
     daemon.running("w").await?;
@@ -194,6 +194,16 @@ async fn who_may_not_and_what_is_not_there_is_told() -> Result<()> {
     let (code, _, err) = with_input(&daemon, &["cp", "w:/etc/passwd", "-"], b"")?;
     assert_ne!(code, Some(0));
     assert!(err.contains("none of the replica's folders"), "{err}");
+    // Nor the file of a secret, which no granted program prints.
+    std::fs::create_dir_all(daemon.data().join("secrets/db"))?;
+    std::fs::write(daemon.data().join("secrets/db/password"), "hush")?;
+    let file = ", files: [{path: password, secret: {secret: db, key: password}}]";
+    daemon.put("s", &waiting("s", file)).await?;
+    daemon.running("s").await?;
+    let (code, archive, err) = with_input(&daemon, &["cp", "s:.", "-"], b"")?;
+    assert_ne!(code, Some(0));
+    assert!(err.contains("has files of secrets"), "{err}");
+    assert!(archive.is_empty());
     let (code, _, err) = with_input(
         &daemon,
         &["exec", "w", "--replica", "3", "--", "sleep"],

@@ -63,7 +63,7 @@ impl Shared {
                 runs(&slot)?;
                 self.connect(&slot, replica, &port).await
             }
-            Opening::Read { path } => files::read(self, &slot, path).await,
+            Opening::Read { path } => files::read(self, &slot, grant, path).await,
             Opening::Write { path } => files::write(self, &slot, path).await,
         }
     }

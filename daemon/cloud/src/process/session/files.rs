@@ -9,7 +9,9 @@ use std::{
 
 use tradewind_core::{
     failure::{Failure, WORKLOAD},
+    grant::ProcessGrant,
     session::Session,
+    workload::FileContent,
 };
 
 use super::command::{Asked, blocking, run};
@@ -33,8 +35,10 @@ struct Place {
 pub(super) async fn read(
     shared: &Arc<Shared>,
     slot: &Arc<Slot>,
+    grant: &ProcessGrant,
     path: String,
 ) -> Result<Session, Failure> {
+    keeps_secrets(&slot.state().record, grant)?;
     let Place { real, plan, tar } = find(shared, slot, path).await?;
     let (directory, entry) = match (real.is_dir(), real.parent(), real.file_name()) {
         (false, Some(parent), Some(name)) => (parent.to_owned(), name.to_owned()),
@@ -106,6 +110,22 @@ async fn find(shared: &Arc<Shared>, slot: &Arc<Slot>, path: String) -> Result<Pl
         })
     })
     .await
+}
+
+/// Whoever may run a few programs alone may have none that prints a secret's file, and reads none in this way either.
+fn keeps_secrets(record: &Record, grant: &ProcessGrant) -> Result<(), Failure> {
+    let files = &record.prepared.spec.files;
+    let secret = files
+        .iter()
+        .any(|file| matches!(file.content, FileContent::Secret(_)));
+    if !secret || grant.is_any() {
+        return Ok(());
+    }
+    Err(Failure::not_granted(
+        "the replica has files of secrets, and its grant names the programs that may read them",
+        "path",
+    )
+    .remedy("run a program that is granted with exec, or give commands = [\"*\"] in [grants.process] of the instance file"))
 }
 
 /// The folders that are the process's: its own, that in which it runs, and those that its grant opens.
