@@ -20,7 +20,7 @@ use tradewind_http::{
 use crate::serve::{self, Parts};
 
 /// Every route of the API: method and path. What is added to the router is added here. Those of deployments have a second form.
-const ROUTES: [(&str, &str); 72] = [
+const ROUTES: [(&str, &str); 80] = [
     ("post", "/v1/deployments/{name}/diff"),
     ("post", "/v1/deployments/{name}/restart"),
     ("post", "/v1/deployments/{name}/pause"),
@@ -42,6 +42,14 @@ const ROUTES: [(&str, &str); 72] = [
     ("post", "/v1/deployments/{name}/wake"),
     ("get", "/v1/regions"),
     ("get", "/v1/deployments/{name}/logs"),
+    ("get", "/v1/deployments/{name}/exec"),
+    ("get", "/v1/deployments/{name}/port-forward"),
+    ("get", "/v1/deployments/{name}/download"),
+    ("get", "/v1/deployments/{name}/upload"),
+    ("get", "/v1/places/{provider}"),
+    ("put", "/v1/places/{provider}/cordon"),
+    ("delete", "/v1/places/{provider}/cordon"),
+    ("put", "/v1/places/{provider}/drain"),
     ("get", "/v1/deployments/{name}/events"),
     ("get", "/v1/namespaces"),
     ("get", "/v1/namespaces/{name}"),
