@@ -43,7 +43,7 @@ fn what_is_left_is_named_and_ended_wherever_it_has_gone() {
 
 #[test]
 fn what_serves_others_as_well_is_left_alone() {
-    let script = r#"d=$(mktemp -d); cp "$(command -v sleep)" "$d/aardvark-dns"; "$d/aardvark-dns" 604 >/dev/null 2>&1 & echo $!; rm -r "$d""#;
+    let script = r#"d=$(mktemp -d); cp "$(command -v sleep)" "$d/aardvark-dns"; "$d/aardvark-dns" 604 >/dev/null 2>&1 & echo $!; until grep -qs aardvark "/proc/$!/comm" || ! kill -0 $! 2>/dev/null; do :; done; rm -r "$d""#;
     let left = reaper(script);
     assert_eq!(left.status.code(), Some(0), "{left:?}");
     let pid: i32 = String::from_utf8(left.stdout)
