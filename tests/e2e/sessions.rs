@@ -275,9 +275,14 @@ async fn a_port_is_reached_from_here_and_goes_on_over_an_update() -> Result<()> 
 #[tokio::test]
 async fn files_go_there_and_come_back() -> Result<()> {
     let daemon = Daemon::local()?;
-    daemon.put("w", &waiting("w", "")).await?;
+    // A variable of the manifest tells the machine's own programs nothing.
+    let mark = daemon.shared().join("mark").display().to_string();
+    let options = format!("--checkpoint=1 --checkpoint-action=exec=touch\\ {mark}");
+    let manifest = waiting("w", "").replace("COLOR: teal", &format!("TAR_OPTIONS: '{options}'"));
+    daemon.put("w", &manifest).await?;
     daemon.running("w").await?;
     there_and_back(&daemon, "w", "site")?;
+    assert!(!std::path::Path::new(&mark).exists(), "tar ran a program");
     // A link in a replica's folder leads nowhere else.
     daemon.run(&["exec", "w", "--", "ln", "-s", "/etc", "out"])?;
     let (code, _, err) = with_input(&daemon, &["cp", "w:out/passwd", "-"], b"")?;
@@ -288,6 +293,41 @@ async fn files_go_there_and_come_back() -> Result<()> {
     assert!(
         !archive.windows(5).any(|w| w == b"root:"),
         "links are not followed"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_stays_in_the_folders_of_its_namespace() -> Result<()> {
+    // Not below a folder for temporary files, which everybody may read.
+    let folder = tempfile::tempdir_in(std::env::current_dir()?)?;
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(at("all/others"))?;
+    std::fs::write(at("all/note"), "note")?;
+    std::fs::write(at("all/others/secret"), "hush")?;
+    let (all, others) = (
+        at("all").display().to_string(),
+        at("all/others").display().to_string(),
+    );
+    let grant = format!(
+        "{LOCAL}directories = [\"{all}\", {{ name = \"{others}\", namespaces = [\"b\"] }}]\n"
+    );
+    let daemon = Daemon::start(&["cheapest", "process"], &[("local", &grant)])?;
+    daemon.put("w", &waiting("w", "")).await?;
+    daemon.running("w").await?;
+    let note = format!("w:{all}/note");
+    let (code, archive, err) = with_input(&daemon, &["cp", &note, "-"], b"")?;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(archive.windows(4).any(|w| w == b"note"));
+    let secret = format!("w:{others}/secret");
+    let (code, archive, err) = with_input(&daemon, &["cp", &secret, "-"], b"")?;
+    assert_ne!(code, Some(0));
+    assert!(err.contains("none of the replica's folders"), "{err}");
+    assert!(archive.is_empty());
+    let (_, archive, _) = with_input(&daemon, &["cp", &format!("w:{all}"), "-"], b"")?;
+    assert!(
+        !archive.windows(4).any(|w| w == b"hush"),
+        "with the folder around it"
     );
     Ok(())
 }

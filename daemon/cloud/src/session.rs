@@ -1,13 +1,19 @@
 //! The replica's end of a session: bytes between a stream of bytes and whoever has opened it. It knows neither processes nor engines.
 
-use std::io;
+use std::{io, net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt, channel::mpsc};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 use tradewind_core::{
     failure::Failure,
     session::{CHUNK, Ended, Input, Output, Served, Size},
 };
+
+/// How long a connection to a replica's port may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Which of a replica's streams bytes are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +27,20 @@ pub enum Stream {
 /// Why nothing more is fed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
+
+/// Connects to a replica's port.
+///
+/// # Errors
+/// `unavailable`: nothing answers there, or not in time.
+pub async fn connect(at: SocketAddr, name: &str) -> Result<TcpStream, Failure> {
+    let refused = |why: String| {
+        Failure::unavailable(format!("nothing answers at the port \"{name}\": {why}"))
+    };
+    tokio::time::timeout(CONNECT, TcpStream::connect(at))
+        .await
+        .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
+        .map_err(|e| refused(e.to_string().to_lowercase()))
+}
 
 /// Passes on what comes, until it ends or nobody takes it.
 ///

@@ -4,7 +4,6 @@
 use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
-    time::Duration,
 };
 
 use bollard::{
@@ -16,7 +15,7 @@ use bollard::{
     query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder},
 };
 use futures::{SinkExt, Stream, StreamExt, stream};
-use tokio::{io::AsyncWrite, net::TcpStream, sync::mpsc};
+use tokio::{io::AsyncWrite, sync::mpsc};
 use tradewind_cloud::{
     process::end_contained,
     session::{self, Gone, feed},
@@ -27,12 +26,9 @@ use tradewind_core::{
     grant::ContainersGrant,
     names::InstanceName,
     session::{CHUNK, Ended, Input, Opening, Output, ReplicaRef, Served, Session, Size},
-    workload::Protocol,
 };
 
 use crate::{Shared, errors, labels, labels_of};
-
-const CONNECT: Duration = Duration::from_secs(5);
 
 impl Shared {
     pub(crate) async fn open(
@@ -83,7 +79,10 @@ impl Shared {
                         .unwrap_or(Ok(()))
                         .map_err(Failure::unavailable)?;
                 }
-                connect(at, &port).await
+                let stream = session::connect(at, &port).await?;
+                let (session, served) = Session::pair();
+                tokio::spawn(session::join(stream, served));
+                Ok(session)
             }
             Opening::Read { path } => read(&engine, grant, &id, &absolute(&there, &path)).await,
             Opening::Write { path } => {
@@ -102,11 +101,7 @@ impl Shared {
         replica: &ReplicaRef,
         name: &str,
     ) -> Result<SocketAddr, Failure> {
-        let port = replica.port(name)?;
-        if port.protocol == Protocol::Udp {
-            let message = format!("the port \"{name}\" speaks UDP: only TCP can be forwarded");
-            return Err(Failure::invalid(message).field("port"));
-        }
+        let port = replica.tcp_port(name)?;
         let status = self.answer(owner, grant, key, there).await?;
         let published = status
             .endpoints
@@ -126,19 +121,6 @@ impl Shared {
             ))
         })
     }
-}
-
-async fn connect(at: SocketAddr, name: &str) -> Result<Session, Failure> {
-    let refused = |why: String| {
-        Failure::unavailable(format!("nothing answers at the port \"{name}\": {why}"))
-    };
-    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(at))
-        .await
-        .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
-        .map_err(|e| refused(e.to_string().to_lowercase()))?;
-    let (session, served) = Session::pair();
-    tokio::spawn(session::join(stream, served));
-    Ok(session)
 }
 
 async fn exec(

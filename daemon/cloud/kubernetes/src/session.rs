@@ -14,15 +14,14 @@ use serde::Deserialize;
 use tokio::io::AsyncRead;
 use tradewind_cloud::session::{self, Gone, Stream, feed, tell};
 use tradewind_core::{
-    capability::kubernetes::{Caller, Reference},
+    capability::kubernetes::Caller,
     failure::{Failure, UNSUPPORTED, WORKLOAD},
     session::{CHUNK, Ended, Input, Opening, Output, ReplicaRef, Served, Session, Size},
-    workload::Protocol,
 };
 
 use crate::{
     api::{Cluster, Request},
-    apply::{Metadata, is_ours},
+    apply::Metadata,
     check, failure,
     kinds::found,
     marks,
@@ -90,11 +89,7 @@ pub(crate) async fn open(
             exec(target, command, stdin, terminal).await
         }
         Opening::Connect { port } => {
-            let of = replica.port(&port)?;
-            if of.protocol == Protocol::Udp {
-                let message = format!("the port \"{port}\" speaks UDP: only TCP can be forwarded");
-                return Err(Failure::invalid(message).field("port"));
-            }
+            let of = replica.tcp_port(&port)?;
             connect(target, of.number, &port).await
         }
         Opening::Read { path } => {
@@ -142,14 +137,12 @@ async fn find(
             continue;
         };
         let seen: Seen = answer.json()?;
-        let of = Reference {
-            kind: "Pod".to_owned(),
-            namespace: namespace.clone(),
-            name: replica.id.clone(),
-        };
-        is_ours(&seen.metadata, caller, &of)?;
-        let allocation = seen.metadata.labels.get(marks::ALLOCATION);
-        if allocation.is_none_or(|a| a != replica.allocation.as_str()) {
+        // One of the same name elsewhere is somebody else's.
+        let labels = &seen.metadata.labels;
+        let allocation = labels.get(marks::ALLOCATION);
+        let ours = marks::is_of(labels, &caller.owner)
+            && allocation.is_some_and(|a| a == replica.allocation.as_str());
+        if !ours {
             continue;
         }
         if seen.status.phase != "Running" {

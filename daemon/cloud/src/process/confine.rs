@@ -122,6 +122,8 @@ fn others(grant: &ProcessGrant) -> Vec<PathBuf> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     pub(super) unconfined: bool,
+    /// Folders that it may read, but for what is hidden in them.
+    pub(super) readable: Vec<PathBuf>,
     /// Neither read nor written, with what is below.
     pub(super) hidden: Vec<PathBuf>,
     /// Folders that it may write to, but for what is hidden in them.
@@ -134,24 +136,20 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// These folders and the machine's programs, and nothing else of the machine. Paths are without symbolic links.
-    pub(super) fn only(folders: Vec<PathBuf>, ids: Option<Ids>) -> Self {
-        const PROGRAMS: [&str; 7] = ["bin", "sbin", "usr", "lib", "lib32", "lib64", "nix"];
-        let is_programs = |path: &Path| {
-            path.file_name()
-                .is_some_and(|name| PROGRAMS.iter().any(|p| name == *p))
-        };
-        let top = fs::read_dir("/").into_iter().flatten().flatten();
+    /// The same, but that of the machine it reads the programs alone, and signals nobody. What is confined so even where the process is not.
+    pub(super) fn of_programs(self) -> Self {
+        const PROGRAMS: [&str; 7] = ["/bin", "/sbin", "/usr", "/lib", "/lib32", "/lib64", "/nix"];
+        let is_temporary = |path: &PathBuf| TEMPORARY.iter().any(|t| *path == Path::new(t));
         Self {
             unconfined: false,
-            hidden: top
-                .map(|entry| entry.path())
-                .filter(|path| !is_programs(path))
+            readable: PROGRAMS.map(PathBuf::from).to_vec(),
+            writable: self
+                .writable
+                .into_iter()
+                .filter(|path| !is_temporary(path))
                 .collect(),
-            writable: Vec::new(),
-            own: folders,
             signals: false,
-            ids,
+            ..self
         }
     }
 
@@ -175,6 +173,7 @@ impl Plan {
             .collect();
         Self {
             unconfined: confine.unconfined,
+            readable: vec![PathBuf::from("/")],
             hidden,
             writable,
             own,

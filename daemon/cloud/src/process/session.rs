@@ -7,27 +7,26 @@ mod terminal;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use tokio::net::TcpStream;
 use tradewind_core::{
     capability::ProcessKey,
     failure::Failure,
     grant::ProcessGrant,
     names::InstanceName,
     session::{Opening, ReplicaRef, Session},
-    workload::{Phase, Protocol},
+    workload::Phase,
 };
 
 use super::{Shared, slot::Slot, sockets};
 use crate::session;
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Behind the marks of checks, which count from 0.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 40);
 
@@ -74,11 +73,7 @@ impl Shared {
         replica: &ReplicaRef,
         name: &str,
     ) -> Result<Session, Failure> {
-        let port = replica.port(name)?;
-        if port.protocol == Protocol::Udp {
-            let message = format!("the port \"{name}\" speaks UDP: only TCP can be forwarded");
-            return Err(Failure::invalid(message).field("port"));
-        }
+        let port = replica.tcp_port(name)?;
         let number = slot.state().record.ports.get(&port.name).copied();
         let Some(number) = number else {
             return Err(Failure::unavailable(format!(
@@ -89,13 +84,7 @@ impl Shared {
         let (shared, of) = (self.clone(), slot.clone());
         let listens = tokio::task::spawn_blocking(move || shared.listens(&of, address)).await;
         listens.unwrap_or(Ok(())).map_err(Failure::unavailable)?;
-        let refused = |why: String| {
-            Failure::unavailable(format!("nothing answers at the port \"{name}\": {why}"))
-        };
-        let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
-            .await
-            .map_err(|_| refused(format!("no answer within {} s", CONNECT.as_secs())))?
-            .map_err(|e| refused(e.to_string().to_lowercase()))?;
+        let stream = session::connect(address, name).await?;
         let (session, served) = Session::pair();
         let closing = self.closing.clone();
         tokio::spawn(async move {
@@ -121,6 +110,20 @@ impl Shared {
 /// A mark below that of the run, which nothing else has.
 fn mark(run: &str) -> String {
     format!("{run}.{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A program of the machine's own.
+fn tool(search: &str, name: &str, what: &str) -> Result<PathBuf, Failure> {
+    std::env::split_paths(search)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            Failure::unavailable(format!(
+                "this machine has no program \"{name}\", which {what}"
+            ))
+            .remedy(format!("install \"{name}\" there, in the daemon's PATH"))
+        })
 }
 
 fn runs(slot: &Slot) -> Result<(), Failure> {

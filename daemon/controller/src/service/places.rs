@@ -143,20 +143,17 @@ impl Handle {
             let found = {
                 let cache = lock(&self.shared.cache);
                 let record = cache.cordons.get(provider, region).cloned();
-                let whole = cache.cordons.get(provider, "").is_some();
-                record
-                    .and_then(|record| Some((cache.cordon_revision(&record)?, record)))
-                    .ok_or(whole)
-            };
-            let (revision, record) = match found {
-                Ok(found) => found,
-                Err(true) => {
+                // It would stay closed, whatever becomes of its own.
+                if !region.is_empty() && cache.cordons.get(provider, "").is_some() {
                     return Err(Error::CordonedWhole {
                         place: told(provider, region),
                         provider: provider.clone(),
                     });
                 }
-                Err(false) => return Ok(self.answer(provider, region, Outcome::Unchanged)),
+                record.and_then(|record| Some((cache.cordon_revision(&record)?, record)))
+            };
+            let Some((revision, record)) = found else {
+                return Ok(self.answer(provider, region, Outcome::Unchanged));
             };
             let message = format!("{} takes new replicas again", record.place());
             let event = place_event(

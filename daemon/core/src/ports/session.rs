@@ -8,7 +8,7 @@ use crate::{
         failure::{Failure, UNSUPPORTED},
         names::{AllocationId, Namespace},
     },
-    spec::workload::Port,
+    spec::workload::{Port, Protocol},
 };
 
 /// Messages that wait to be taken, in each direction. Whoever sends more waits.
@@ -145,11 +145,23 @@ impl Session {
 }
 
 impl ReplicaRef {
-    /// The port of this name, or of this number.
+    /// The port of this name or number, if connections can be made to it.
     ///
     /// # Errors
-    /// `invalid`, with the names that there are.
-    pub fn port(&self, name: &str) -> Result<&Port, Failure> {
+    /// `invalid`: there is none, with the names that there are, or it speaks UDP.
+    pub fn tcp_port(&self, name: &str) -> Result<&Port, Failure> {
+        let port = self.port(name)?;
+        if port.protocol == Protocol::Udp {
+            let message = format!(
+                "the port \"{}\" speaks UDP: only TCP can be forwarded",
+                port.name
+            );
+            return Err(Failure::invalid(message).field("port"));
+        }
+        Ok(port)
+    }
+
+    fn port(&self, name: &str) -> Result<&Port, Failure> {
         let by_name = self.ports.iter().find(|p| p.name == name);
         let number = name.parse::<u16>().ok().filter(|number| *number != 0);
         let by_number = || {

@@ -69,7 +69,9 @@ pub(super) fn apply(plan: &Plan) -> io::Result<()> {
     };
     let root = rustix::process::geteuid().is_root() && plan.ids.is_none();
     rules.hidden.push(PathBuf::from(DEV));
-    rules.walk(Path::new("/"), reading())?;
+    for folder in &plan.readable {
+        rules.walk(folder, reading())?;
+    }
     rules.apart.clear();
     rules.hidden.pop();
     rules.devices(root)?;

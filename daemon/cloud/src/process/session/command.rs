@@ -22,7 +22,7 @@ use tradewind_core::{
     session::{Ended, Output, Served, Session, Size},
 };
 
-use super::{mark, terminal::Terminal};
+use super::{mark, terminal::Terminal, tool};
 use crate::{
     process::{
         Shared,
@@ -48,11 +48,19 @@ pub(super) struct Asked {
     pub(super) arguments: Vec<String>,
     pub(super) directory: PathBuf,
     pub(super) plan: Plan,
-    /// Variables beside those of the process.
-    pub(super) variables: Vec<(String, String)>,
+    pub(super) environment: Environment,
     /// It gets input.
     pub(super) input: bool,
     pub(super) terminal: Option<Size>,
+}
+
+/// Which variables it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Environment {
+    /// Those of the process.
+    Replica,
+    /// None of the process's, which would tell a program of the machine's what to do.
+    Machine,
 }
 
 /// Runs a command that the grant allows.
@@ -78,12 +86,8 @@ pub(super) async fn open(
             program,
             arguments: command.into_iter().skip(1).collect(),
             directory: directory.unwrap_or_else(|| of.folder.work()),
-            // It may signal what it looks at, which was not started with it.
-            plan: Plan {
-                signals: true,
-                ..inner.plan(&of.folder, &record)
-            },
-            variables: Vec::new(),
+            plan: inner.plan(&of.folder, &record),
+            environment: Environment::Replica,
             input,
             terminal,
         })
@@ -116,12 +120,16 @@ fn start(
     asked: &Asked,
 ) -> Result<(Child, Option<Terminal>, String), Failure> {
     let record: Record = slot.state().record.clone();
-    let around = launch::surroundings(
-        &slot.folder,
-        &record,
-        shared.options.secrets.as_deref(),
-        &shared.search,
-    )?;
+    let variables = match asked.environment {
+        Environment::Replica => {
+            let secrets = shared.options.secrets.as_deref();
+            launch::surroundings(&slot.folder, &record, secrets, &shared.search)?.env
+        }
+        Environment::Machine => vec![
+            ("PATH".to_owned(), shared.search.clone().into()),
+            ("LC_ALL".to_owned(), "C".into()),
+        ],
+    };
     let failed = |e: io::Error| launch::explain(&e, "the command can't be started");
     let mark = mark(&record.run_mark());
     let (terminal, seat) = match asked.terminal {
@@ -133,7 +141,8 @@ fn start(
     };
     let mut command = match &seat {
         Some(_) => {
-            let mut command = Command::new(leader(&shared.search)?);
+            let leader = tool(&shared.search, LEADER, "gives a command a terminal")?;
+            let mut command = Command::new(leader);
             command.arg("-c").arg(&asked.program);
             command
         }
@@ -146,15 +155,14 @@ fn start(
     command
         .args(&asked.arguments)
         .env_clear()
-        .envs(around.env.iter().map(|(k, v)| (k, v)))
-        .envs(asked.variables.iter().map(|(k, v)| (k, v)))
+        .envs(variables.iter().map(|(k, v)| (k, v)))
         .env(MARK, &mark)
         .current_dir(&asked.directory)
         .kill_on_drop(true);
     match seat {
         Some(seat) => {
             let copy = || seat.try_clone().map(Stdio::from).map_err(failed);
-            if !around.env.iter().any(|(name, _)| name == "TERM") {
+            if !variables.iter().any(|(name, _)| name == "TERM") {
                 command.env("TERM", "xterm-256color");
             }
             command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
@@ -198,19 +206,6 @@ fn join_group(group: &Path, pid: u32) {
     if let Err(error) = joined {
         tracing::debug!(group = %group.display(), %error, "a session's command is outside of its replica's control group");
     }
-}
-
-fn leader(search: &str) -> Result<PathBuf, Failure> {
-    std::env::split_paths(search)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(LEADER))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Failure::unavailable(format!(
-                "this machine has no program \"{LEADER}\", which gives a command a terminal"
-            ))
-            .remedy("install util-linux or BusyBox there, or run the command without a terminal")
-        })
 }
 
 /// Until the command has ended, the client has gone, or the daemon stops. Nothing that it started is left then.

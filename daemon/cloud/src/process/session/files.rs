@@ -14,7 +14,10 @@ use tradewind_core::{
     workload::FileContent,
 };
 
-use super::command::{Asked, blocking, run};
+use super::{
+    command::{Asked, Environment, blocking, run},
+    tool,
+};
 use crate::process::{
     Shared,
     confine::{self, Plan},
@@ -56,7 +59,7 @@ pub(super) async fn read(
         arguments: arguments.chain([named.to_owned()]).collect(),
         directory,
         plan,
-        variables: Vec::new(),
+        environment: Environment::Machine,
         input: false,
         terminal: None,
     };
@@ -83,7 +86,7 @@ pub(super) async fn write(
         arguments,
         directory: real,
         plan,
-        variables: Vec::new(),
+        environment: Environment::Machine,
         input: true,
         terminal: None,
     };
@@ -99,14 +102,14 @@ async fn find(shared: &Arc<Shared>, slot: &Arc<Slot>, path: String) -> Result<Pl
             .directory
             .clone()
             .unwrap_or_else(|| of.folder.work());
-        let roots = roots(&of, &record, &base);
-        let real = inside(&roots, &base, &path)?;
-        let ids = record.prepared.confine.ids(record.uid);
-        let plan = Plan::only(roots, ids);
+        let plan = inner.plan(&of.folder, &record).of_programs();
+        let own = confine::real(&[of.folder.work()]);
+        let folders = confine::real(&record.prepared.folders);
+        let real = inside((&own, &folders), &plan.hidden, &base, &path)?;
         Ok(Place {
             real,
             plan,
-            tar: program(&inner.search)?,
+            tar: tool(&inner.search, TAR, "files are packed with")?,
         })
     })
     .await
@@ -128,13 +131,13 @@ fn keeps_secrets(record: &Record, grant: &ProcessGrant) -> Result<(), Failure> {
     .remedy("run a program that is granted with exec, or give commands = [\"*\"] in [grants.process] of the instance file"))
 }
 
-/// The folders that are the process's: its own, that in which it runs, and those that its grant opens.
-fn roots(slot: &Slot, record: &Record, base: &Path) -> Vec<PathBuf> {
-    let all = [slot.folder.work(), base.to_owned()];
-    confine::real(&[&all[..], &record.prepared.folders].concat())
-}
-
-fn inside(roots: &[PathBuf], base: &Path, path: &str) -> Result<PathBuf, Failure> {
+/// A path in the process's own folder, or in one that its grant opens to its namespace.
+fn inside(
+    (own, folders): (&[PathBuf], &[PathBuf]),
+    hidden: &[PathBuf],
+    base: &Path,
+    path: &str,
+) -> Result<PathBuf, Failure> {
     let shown = path.escape_debug();
     let real = fs::canonicalize(base.join(path)).map_err(|e| {
         Failure::not_found(format!(
@@ -143,7 +146,8 @@ fn inside(roots: &[PathBuf], base: &Path, path: &str) -> Result<PathBuf, Failure
         ))
         .field("path")
     })?;
-    if confine::is_below(&real, roots) {
+    let granted = confine::is_below(&real, folders) && !confine::is_below(&real, hidden);
+    if granted || confine::is_below(&real, own) {
         return Ok(real);
     }
     Err(Failure::not_granted(
@@ -153,17 +157,4 @@ fn inside(roots: &[PathBuf], base: &Path, path: &str) -> Result<PathBuf, Failure
     .remedy(
         "give a path relative to the folder in which it runs, or add its folder to directories in [grants.process] of the instance file",
     ))
-}
-
-fn program(search: &str) -> Result<PathBuf, Failure> {
-    std::env::split_paths(search)
-        .filter(|folder| folder.is_absolute())
-        .map(|folder| folder.join(TAR))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Failure::unavailable(format!(
-                "this machine has no program \"{TAR}\", which files are packed with"
-            ))
-            .remedy("install tar there")
-        })
 }
