@@ -324,6 +324,12 @@ async fn a_copy_stays_in_the_folders_of_its_namespace() -> Result<()> {
     assert_ne!(code, Some(0));
     assert!(err.contains("none of the replica's folders"), "{err}");
     assert!(archive.is_empty());
+    // A folder around one of others can't be listed, by the replica neither: that is told.
+    let here = tempfile::tempdir()?;
+    let copy = here.path().join("copy").display().to_string();
+    let (code, _, err) = with_input(&daemon, &["cp", &format!("w:{all}"), &copy], b"")?;
+    assert_ne!(code, Some(0));
+    assert!(err.contains("Permission denied"), "{err}");
     let (_, archive, _) = with_input(&daemon, &["cp", &format!("w:{all}"), "-"], b"")?;
     assert!(
         !archive.windows(4).any(|w| w == b"hush"),

@@ -77,7 +77,7 @@ async fn download(
     let mut words = Vec::new();
     let code = loop {
         match next(&mut socket).await? {
-            // Nobody takes it any more: why, the other side says.
+            // Unpacking has failed.
             Said::Stdout(bytes) => {
                 if send.send(bytes).is_err() {
                     break 0;
@@ -154,12 +154,18 @@ async fn upload(
         code = answered => code?,
     };
     drop(pieces);
-    let packed = packing.join().map_err(|_| broken("packing broke off"))?;
-    ended(code, &words)?;
-    packed.map_err(|e| Error::Read {
-        path: source.to_owned(),
-        source: e,
-    })
+    if code != 0 && !packing.is_finished() {
+        // It may wait for input that nobody takes any more.
+        return ended(code, &words);
+    }
+    match packing.join().map_err(|_| broken("packing broke off"))? {
+        // The other side has ended first, and says why.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Read {
+            path: source.to_owned(),
+            source: error,
+        }),
+        _ => ended(code, &words),
+    }
 }
 
 /// Where at the replica something goes.
@@ -268,6 +274,8 @@ fn unpack(from: Pieces, to: &Path, last: Option<&Path>, contents: bool) -> io::R
             _ => left_out.push(path.display().to_string()),
         }
     }
+    // Behind the end of an archive there is padding, and then how it ended.
+    io::copy(&mut archive.into_inner(), &mut io::sink())?;
     Ok(left_out)
 }
 
